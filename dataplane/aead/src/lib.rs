@@ -1,0 +1,11 @@
+//! ChaCha20-Poly1305 (RFC 8439) over batches of packets.
+//!
+//! Enters: keys, byte arenas, and descriptions of packets as offsets into those arenas. Leaves: ciphertext with its tag
+//! behind it, or plaintext where the tag was right. Never: a protocol, an allocation per packet, a byte written before the
+//! whole batch was checked.
+//!
+//! The nonce of a packet is 4 zero bytes and its 64-bit counter, little-endian (the WireGuard paper §5.4.6; Noise).
+
+pub mod batch;
+
+pub use batch::{Aead, BatchError, Key, OpenDesc, SealDesc, SealInPlaceDesc, Span, BATCH_MAX, KEY_LEN, TAG_LEN};

@@ -1,0 +1,12 @@
+//! Encrypted peers without I/O: the WireGuard protocol as state machines.
+//!
+//! Enters: datagrams, inner packets, messages, the time. Leaves: datagrams and plaintext in the caller's arenas, messages,
+//! the time of the next call. Never: a socket, a thread, a clock, a random number that a seed did not give.
+#![forbid(unsafe_code)]
+
+pub mod controller;
+pub mod messages;
+pub mod prefix;
+
+pub use controller::Controller;
+pub use prefix::IpPrefix;
