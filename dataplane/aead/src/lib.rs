@@ -8,4 +8,6 @@
 
 pub mod batch;
 
-pub use batch::{Aead, BatchError, Key, OpenDesc, SealDesc, SealInPlaceDesc, Span, BATCH_MAX, KEY_LEN, TAG_LEN};
+pub use batch::{
+    Aead, BATCH_MAX, BatchError, KEY_LEN, Key, OpenDesc, SealDesc, SealInPlaceDesc, Span, TAG_LEN,
+};

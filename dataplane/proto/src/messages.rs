@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use dataplane_aead::Key;
-use dataplane_wire::{FourTuple, InterfaceId, Instant, PeerId};
+use dataplane_wire::{FourTuple, Instant, InterfaceId, PeerId};
 
 use crate::prefix::IpPrefix;
 
