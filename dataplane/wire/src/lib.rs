@@ -11,14 +11,21 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod addr;
+mod bytes;
+pub mod classify;
 pub mod drops;
 pub mod ids;
 pub mod meta;
 pub mod sink;
 pub mod time;
+pub mod wireguard;
 
+pub use addr::{canonical, canonical_ip};
+pub use classify::{Class, Stun, classify};
 pub use drops::DropReason;
 pub use ids::{CoreId, InterfaceId, PeerId, SocketId};
 pub use meta::{Ecn, FourTuple, RxMeta, TrafficClass, TxMeta};
 pub use sink::{Train, TxFull, TxSink};
 pub use time::Instant;
+pub use wireguard::peek_data;
