@@ -1,1 +1,4 @@
 //! The crate that moves.
+
+pub mod poll;
+pub mod steer;
