@@ -1,1 +1,2 @@
 //! The crate that drives.
+#![forbid(unsafe_code)]

@@ -1,1 +1,2 @@
 //! The crate that operates.
+#![forbid(unsafe_code)]

@@ -104,6 +104,8 @@ impl PeerCounters {
 }
 
 /// From the node to a shard.
+// Commands are few and live in rings that are allocated once: a box per key would buy nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Command {
     /// An interface exists; packets up to `mtu` bytes leave its inner side.
     AddInterface {

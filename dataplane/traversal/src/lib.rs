@@ -1,1 +1,2 @@
 //! The crate that negotiates.
+#![forbid(unsafe_code)]
