@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod addr;
 mod bytes;
+pub mod checksum;
 pub mod classify;
 pub mod drops;
 pub mod ids;
@@ -25,7 +26,7 @@ pub use addr::{canonical, canonical_ip};
 pub use classify::{Class, Stun, classify};
 pub use drops::DropReason;
 pub use ids::{CoreId, InterfaceId, PeerId, SocketId};
-pub use meta::{Ecn, FourTuple, RxMeta, TrafficClass, TxMeta};
+pub use meta::{Ecn, FourTuple, RxMeta, Span, TrafficClass, TxMeta};
 pub use sink::{Train, TxFull, TxSink};
 pub use time::Instant;
 pub use wireguard::peek_data;

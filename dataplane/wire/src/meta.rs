@@ -1,6 +1,7 @@
 //! What is known of a datagram beside its bytes.
 
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
 
 use crate::SocketId;
 
@@ -86,6 +87,23 @@ impl RxMeta {
             let start = index * stride;
             (offset + start, stride.min(len - start))
         })
+    }
+}
+
+/// A range of bytes in an arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub offset: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+impl Span {
+    /// The range as an index of a slice.
+    #[inline]
+    pub const fn range(self) -> Range<usize> {
+        self.offset as usize..self.offset as usize + self.len as usize
     }
 }
 
