@@ -5,9 +5,27 @@
 //! whole batch was checked.
 //!
 //! The nonce of a packet is 4 zero bytes and its 64-bit counter, little-endian (the WireGuard paper §5.4.6; Noise).
+//!
+//! | room | what |
+//! |---|---|
+//! | `batch` | the interface |
+//! | `check` | refuses wrong batches before a byte is written |
+//! | `cipher` | chooses a provider at run time |
+//! | `provider` | what a provider implements behind the checks |
+//! | `reference`, `library` | providers of one packet at a time: `chacha20poly1305` and `ring` |
 
 pub mod batch;
+mod check;
+mod cipher;
+mod library;
+mod provider;
+mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{
     Aead, BATCH_MAX, BatchError, KEY_LEN, Key, OpenDesc, SealDesc, SealInPlaceDesc, Span, TAG_LEN,
 };
+pub use cipher::Cipher;
+pub use library::Ring;
+pub use reference::Reference;

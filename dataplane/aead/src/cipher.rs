@@ -1,0 +1,85 @@
+//! The provider that a program uses, chosen when it starts.
+
+use crate::batch::{Key, OpenDesc, SealDesc, SealInPlaceDesc};
+use crate::library::Ring;
+use crate::provider::Provider;
+use crate::reference::Reference;
+
+/// A provider chosen at run time. Costs one branch per batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Cipher(Kind);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Ring(Ring),
+    Reference(Reference),
+}
+
+/// All providers, fastest first.
+const KINDS: &[Kind] = &[Kind::Ring(Ring), Kind::Reference(Reference)];
+
+impl Cipher {
+    /// The fastest provider this processor can run.
+    pub fn auto() -> Self {
+        Self::available().next().expect("the reference runs on every processor")
+    }
+
+    /// The provider of this name, if this processor can run it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::available().find(|cipher| cipher.0.provider().label() == name)
+    }
+
+    /// All providers this processor can run, fastest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        KINDS.iter().copied().map(Self)
+    }
+}
+
+impl Kind {
+    fn provider(&self) -> &dyn Provider {
+        match self {
+            Self::Ring(ring) => ring,
+            Self::Reference(reference) => reference,
+        }
+    }
+}
+
+impl Provider for Cipher {
+    fn label(&self) -> &'static str {
+        self.0.provider().label()
+    }
+
+    fn seal(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        source: &[u8],
+        arena: &mut [u8],
+        batch: &[SealDesc],
+    ) {
+        self.0.provider().seal(prefix, keys, gather, source, arena, batch);
+    }
+
+    fn seal_here(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        arena: &mut [u8],
+        batch: &[SealInPlaceDesc],
+    ) {
+        self.0.provider().seal_here(prefix, keys, gather, arena, batch);
+    }
+
+    fn open(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        arena: &mut [u8],
+        batch: &mut [OpenDesc],
+    ) -> usize {
+        self.0.provider().open(prefix, keys, gather, arena, batch)
+    }
+}
