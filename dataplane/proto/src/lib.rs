@@ -7,6 +7,9 @@
 pub mod controller;
 pub mod messages;
 pub mod prefix;
+pub mod replay;
+pub mod routes;
+pub mod wheel;
 
 pub use controller::Controller;
 pub use prefix::IpPrefix;
