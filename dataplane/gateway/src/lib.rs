@@ -1,2 +1,8 @@
-//! The crate that operates.
+//! The crate that operates: what stands between an operator and the engine.
+//!
+//! Enters: command lines, configuration files, requests on a management socket, signals. Leaves: calls of the engine's
+//! public interface, answers, logs. Never: a packet, and nothing that a program which embeds the engine would need.
 #![forbid(unsafe_code)]
+
+pub mod keys;
+pub mod uapi;
