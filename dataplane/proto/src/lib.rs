@@ -5,10 +5,17 @@
 #![forbid(unsafe_code)]
 
 pub mod controller;
+mod cookie;
+pub mod gate;
+pub mod index;
+mod keyed;
+mod limiter;
 pub mod messages;
+mod noise;
 pub mod prefix;
 pub mod replay;
 pub mod routes;
+pub mod tai64n;
 pub mod wheel;
 
 pub use controller::Controller;

@@ -107,7 +107,8 @@ impl PeerCounters {
 // Commands are few and live in rings that are allocated once: a box per key would buy nothing.
 #[allow(clippy::large_enum_variant)]
 pub enum Command {
-    /// An interface exists; packets up to `mtu` bytes leave its inner side.
+    /// An interface exists; packets up to `mtu` bytes leave its inner side. Told again for one that is there, it replaces
+    /// what was told before: another MTU, other keys.
     AddInterface {
         /// Which.
         interface: InterfaceId,
@@ -165,6 +166,10 @@ pub enum Command {
         keypair: Keypair,
         /// The response to send, and where to (where the initiation came from).
         response: Option<(FourTuple, HandshakeBytes)>,
+        /// Where we are the initiator: whether a next session that waits for its confirmation stays in its slot, and the
+        /// current one becomes the previous. Where not, the next one becomes the previous. Of two ends that initiate at
+        /// once, exactly one is told to keep it, and so both end up on the other one's session (WG-31).
+        keep_next: bool,
         /// The path that the authenticated handshake message came by: moves the endpoint as data would.
         from: FourTuple,
         /// Wall clock at `keypair.created`, for `last_handshake_unix_ns`.
