@@ -17,6 +17,7 @@ pub mod checksum;
 pub mod classify;
 pub mod drops;
 pub mod ids;
+pub mod ip;
 pub mod meta;
 pub mod sink;
 pub mod time;
