@@ -1,5 +1,5 @@
 use super::*;
-use etherparse::{IpFragOffset, IpSlice, PacketBuilder, TcpSlice, UdpSlice, err};
+use etherparse::{IpFragOffset, IpSlice, PacketBuilder, TcpSlice, UdpSlice};
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -279,13 +279,19 @@ proptest! {
     fn packets_read_as_etherparse_reads_them(bytes in nearly_packets()) {
         let ours = Packet::parse(&bytes);
         // Known differences: etherparse takes an IPv6 payload length of 0 for "to the end", steps over an authentication
-        // header in IPv4, refuses hop-by-hop options that do not come first, and judges extension headers of fragments.
+        // header in IPv4, refuses hop-by-hop options that do not come first, judges extension headers of fragments, and
+        // knows no mobility, HIP and Shim6.
         let jumbo = bytes.len() > 40 && bytes[0] >> 4 == 6 && bytes[4..6] == [0, 0];
         let authenticated_v4 = bytes.len() > 20 && bytes[0] >> 4 == 4 && bytes[9] == protocol::AUTHENTICATION;
-        prop_assume!(!jumbo && !authenticated_v4);
+        if jumbo || authenticated_v4 {
+            return Ok(());
+        }
         match (ours, by_etherparse(&bytes)) {
             (Ok(packet), Some((source, destination, number, rest, fragmented))) => {
                 prop_assert_eq!((packet.source(), packet.destination()), (source, destination));
+                if matches!(number, protocol::MOBILITY | protocol::HOST_IDENTITY | protocol::SHIM6) {
+                    return Ok(());
+                }
                 let payload = packet.payload().unwrap();
                 prop_assert_eq!(payload.fragment != Fragment::Whole, fragmented);
                 if !fragmented {
@@ -294,11 +300,8 @@ proptest! {
             }
             (Err(_), Some(_)) => prop_assert!(false, "only etherparse takes it"),
             (Ok(packet), None) => {
-                let in_extensions = matches!(
-                    IpSlice::from_slice(&bytes),
-                    Err(err::ip::SliceError::IpHeaders(err::ip::HeadersError::Ipv6Ext(_)))
-                );
-                prop_assert!(packet.payload().is_err() || in_extensions || packet.payload().unwrap().fragment != Fragment::Whole);
+                let extended = bytes[6] != protocol::UDP && bytes[6] != protocol::TCP;
+                prop_assert!(matches!(packet, Packet::V6(_)) && extended, "only we take it");
             }
             (Err(_), None) => {}
         }
@@ -307,16 +310,21 @@ proptest! {
     #[test]
     fn transports_read_as_etherparse_reads_them(bytes in nearly_packets()) {
         let Ok(payload) = Packet::parse(&bytes).and_then(|packet| packet.payload()) else { return Ok(()) };
-        prop_assume!(payload.fragment == Fragment::Whole);
+        if payload.fragment != Fragment::Whole {
+            return Ok(());
+        }
         let ours = Packet::parse(&bytes).unwrap().transport();
         match payload.protocol {
             protocol::UDP => {
                 // etherparse takes a length of 0 for "to the end".
-                prop_assume!(payload.bytes().get(4..6) != Some(&[0, 0]));
+                if payload.bytes().get(4..6) == Some(&[0, 0]) {
+                    return Ok(());
+                }
                 let theirs = UdpSlice::from_slice(payload.bytes());
                 let Ok(Transport::Udp(ours)) = ours else {
- prop_assert!(theirs.is_err());
- return Ok(()); };
+                    prop_assert!(theirs.is_err());
+                    return Ok(());
+                };
                 let theirs = theirs.unwrap();
                 prop_assert_eq!(ours.payload(), theirs.payload());
                 prop_assert_eq!(ours.checksum(), theirs.checksum());
@@ -325,8 +333,9 @@ proptest! {
             protocol::TCP => {
                 let theirs = TcpSlice::from_slice(payload.bytes());
                 let Ok(Transport::Tcp(ours)) = ours else {
- prop_assert!(theirs.is_err());
- return Ok(()); };
+                    prop_assert!(theirs.is_err());
+                    return Ok(());
+                };
                 let theirs = theirs.unwrap();
                 prop_assert_eq!((ours.payload(), ours.options()), (theirs.payload(), theirs.options()));
                 prop_assert_eq!(ours.sequence(), theirs.sequence_number());
