@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use waker::Sleep;
 pub use waker::Waker;
+pub(crate) use waker::eventfd;
 
 /// A caller's name for a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

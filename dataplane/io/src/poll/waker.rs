@@ -53,13 +53,7 @@ pub(super) struct Sleep {
 
 impl Sleep {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: takes no pointer.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the call above has just returned this descriptor, so nobody else owns it.
-        let event = unsafe { OwnedFd::from_raw_fd(fd) }.into();
+        let event = eventfd()?.into();
         Ok(Self { shared: Arc::new(Shared { state: AtomicU8::new(AWAKE), event }) })
     }
 
@@ -83,4 +77,15 @@ impl Sleep {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.shared.event.as_fd()
     }
+}
+
+/// A new eventfd that does not block.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has just returned this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

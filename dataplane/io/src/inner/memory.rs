@@ -1,0 +1,163 @@
+//! An inner side in memory: two ends, each of which reads what the other writes.
+//!
+//! For tests, and for programs without a TUN. Bounded: a full direction refuses with [`SendError::Full`]. Buffers are made at
+//! creation and go round; a packet is copied once, on the way in.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::{GsoKind, Inner, Part, RECV_MIN, RecvError, SendError, check_gather};
+use crate::poll::eventfd;
+
+/// One direction.
+#[derive(Debug)]
+struct Lane {
+    filled: ArrayQueue<Vec<u8>>,
+    free: ArrayQueue<Vec<u8>>,
+    /// An eventfd, readable while `filled` may hold something or the writer is gone.
+    ready: std::fs::File,
+    closed: AtomicBool,
+}
+
+impl Lane {
+    fn new(depth: usize) -> io::Result<Arc<Self>> {
+        let free = ArrayQueue::new(depth);
+        for _ in 0..depth {
+            // Cannot fail: the queue was made for as many.
+            let _ = free.push(Vec::with_capacity(RECV_MIN));
+        }
+        let ready = eventfd()?.into();
+        Ok(Arc::new(Self { filled: ArrayQueue::new(depth), free, ready, closed: AtomicBool::new(false) }))
+    }
+
+    fn signal(&self) {
+        // Refused only when the counter is full, that is when it is readable already.
+        let _ = (&self.ready).write(&1u64.to_ne_bytes());
+    }
+}
+
+/// One end of an inner side in memory.
+#[derive(Debug)]
+pub struct MemoryInner {
+    rx: Arc<Lane>,
+    tx: Arc<Lane>,
+    refused: [bool; GsoKind::ALL.len()],
+}
+
+/// Two ends with room for `depth` packets (at least one) in either direction.
+///
+/// # Errors
+/// No descriptors are left for the two eventfds.
+pub fn pair(depth: usize) -> io::Result<(MemoryInner, MemoryInner)> {
+    let (one, other) = (Lane::new(depth.max(1))?, Lane::new(depth.max(1))?);
+    let end =
+        |rx: &Arc<Lane>, tx: &Arc<Lane>| MemoryInner { rx: rx.clone(), tx: tx.clone(), refused: [false; 3] };
+    Ok((end(&one, &other), end(&other, &one)))
+}
+
+impl MemoryInner {
+    /// Makes this end refuse super-packets of a kind from now on, as an old kernel would.
+    pub fn refuse(&mut self, kind: GsoKind) {
+        self.refused[kind as usize] = true;
+    }
+}
+
+impl Inner for MemoryInner {
+    fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, RecvError> {
+        // Acquire pairs with the release in `drop`. Asked before the queue is: what was written before the end is still read.
+        let mut closed = self.rx.closed.load(Ordering::Acquire);
+        let mut packet = self.rx.filled.pop();
+        if packet.is_none() && !closed {
+            // The descriptor is made unreadable; then everything is looked at once more, and whatever came between makes it
+            // readable again.
+            let _ = (&self.rx.ready).read(&mut [0; 8]);
+            closed = self.rx.closed.load(Ordering::Acquire);
+            packet = self.rx.filled.pop();
+            if packet.is_some() || closed {
+                self.rx.signal();
+            }
+        }
+        let Some(mut packet) = packet else {
+            return if closed { Err(RecvError::Gone) } else { Ok(None) };
+        };
+        let len = packet.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&packet[..len]);
+        packet.clear();
+        // Cannot fail: there are never more buffers than places.
+        let _ = self.rx.free.push(packet);
+        Ok(Some(len))
+    }
+
+    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError> {
+        check_gather(head, arena, parts)?;
+        if GsoKind::of(head).is_some_and(|kind| !self.takes(kind)) {
+            return Err(SendError::GsoRefused);
+        }
+        if self.tx.closed.load(Ordering::Acquire) {
+            return Err(SendError::Gone);
+        }
+        let len = head.len() + parts.iter().map(|part| part.len as usize).sum::<usize>();
+        if len > RECV_MIN {
+            return Err(SendError::Refused(libc::EINVAL));
+        }
+        let mut packet = self.tx.free.pop().ok_or(SendError::Full)?;
+        packet.extend_from_slice(head);
+        for part in parts {
+            packet.extend_from_slice(&arena[part.offset as usize..][..part.len as usize]);
+        }
+        // Cannot fail: there are never more buffers than places.
+        let _ = self.tx.filled.push(packet);
+        self.tx.signal();
+        Ok(())
+    }
+
+    fn takes(&self, kind: GsoKind) -> bool {
+        !self.refused[kind as usize]
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.rx.ready.as_fd()
+    }
+}
+
+impl Drop for MemoryInner {
+    fn drop(&mut self) {
+        for lane in [&self.rx, &self.tx] {
+            // Release pairs with the acquire of `recv`: who sees the end sees all that came before it.
+            lane.closed.store(true, Ordering::Release);
+            lane.signal();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_direction_refuses_and_takes_again_after_a_read() {
+        let (mut near, mut far) = pair(2).unwrap();
+        let mut buffer = vec![0; RECV_MIN];
+        let head = [0; 11];
+        assert_eq!(near.send_gather(&head, &[], &[]), Ok(()));
+        assert_eq!(near.send_gather(&head, &[], &[]), Ok(()));
+        assert_eq!(near.send_gather(&head, &[], &[]), Err(SendError::Full));
+        assert_eq!(far.recv(&mut buffer).unwrap(), Some(11));
+        assert_eq!(near.send_gather(&head, &[], &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_was_written_is_read_before_the_end_is_seen() {
+        let (mut near, mut far) = pair(2).unwrap();
+        near.send_gather(&[7; 11], &[], &[]).unwrap();
+        drop(near);
+        let mut buffer = [0; 64];
+        assert_eq!(far.recv(&mut buffer).unwrap(), Some(11));
+        assert!(matches!(far.recv(&mut buffer), Err(RecvError::Gone)));
+        assert_eq!(far.send_gather(&[7; 11], &[], &[]), Err(SendError::Gone));
+    }
+}

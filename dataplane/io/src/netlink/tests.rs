@@ -1,0 +1,102 @@
+//! Links of a real kernel, in a namespace of each test's own.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::*;
+use crate::poll::{Interest, Poller, Token};
+use crate::testing::in_namespace;
+use crate::tun::{Existing, Offloads, Options, open};
+
+const TUN: Options<'static> =
+    Options { name: "nl0", queues: 1, existing: Existing::Refuse, offloads: Offloads::NONE };
+
+fn next(monitor: &mut LinkMonitor) -> LinkEvent {
+    let mut poller = Poller::new(1).unwrap();
+    poller.add(monitor.as_fd(), Token(0), Interest::Read).unwrap();
+    loop {
+        if let Some(change) = monitor.poll_change().unwrap() {
+            return change.event;
+        }
+        poller.wait(Some(Duration::from_secs(5))).unwrap();
+        assert!(poller.ready().count() > 0, "no event came");
+    }
+}
+
+#[test]
+fn a_link_is_found_by_name_and_by_number_or_not_at_all() {
+    in_namespace(|| {
+        let mut links = Links::open().unwrap();
+        let loopback = links.find("lo").unwrap();
+        assert_eq!((loopback.name.as_str(), loopback.up), ("lo", true));
+        assert_eq!(links.state(loopback.index).unwrap(), loopback);
+        for error in [links.find("nosuch0").unwrap_err(), links.state(4711).unwrap_err()] {
+            assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        }
+    });
+}
+
+#[test]
+fn up_down_mtu_and_removal_are_told_in_order() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&TUN).unwrap();
+        let mut monitor = LinkMonitor::open().unwrap();
+        let state = monitor.watch(device.index().unwrap()).unwrap();
+        assert!(!state.up);
+        device.set_up(true).unwrap();
+        device.set_mtu(1400).unwrap();
+        device.set_up(false).unwrap();
+        Links::open().unwrap().remove(state.index).unwrap();
+        let events = [(); 4].map(|()| next(&mut monitor));
+        assert_eq!(events, [LinkEvent::Up, LinkEvent::Mtu(1400), LinkEvent::Down, LinkEvent::Gone]);
+        assert_eq!(monitor.poll_change().unwrap(), None);
+    });
+}
+
+#[test]
+fn links_that_are_not_watched_are_told_of_as_one_event() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&TUN).unwrap();
+        let mut monitor = LinkMonitor::open().unwrap();
+        assert_eq!(monitor.poll_change().unwrap(), None);
+        device.set_mtu(1300).unwrap();
+        device.set_mtu(1400).unwrap();
+        assert_eq!(next(&mut monitor), LinkEvent::Elsewhere);
+    });
+}
+
+#[test]
+fn a_burst_that_overruns_the_socket_is_made_good_by_asking() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&TUN).unwrap();
+        let mut monitor = LinkMonitor::open().unwrap();
+        monitor.watch(device.index().unwrap()).unwrap();
+        for mtu in 1000..1900 {
+            device.set_mtu(mtu).unwrap();
+        }
+        device.set_up(true).unwrap();
+        let (mut mtu, mut up) = (0, false);
+        while let Some(change) = monitor.poll_change().unwrap() {
+            match change.event {
+                LinkEvent::Mtu(now) => mtu = now,
+                LinkEvent::Up => up = true,
+                _ => {}
+            }
+        }
+        assert_eq!((mtu, up), (1899, true));
+    });
+}
+
+#[test]
+fn an_address_is_added_once() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&TUN).unwrap();
+        for address in ["10.9.8.7", "fd00::7"] {
+            let address: IpAddr = address.parse().unwrap();
+            device.add_address(address, 32).unwrap();
+            device.set_up(true).unwrap();
+            std::net::UdpSocket::bind((address, 0)).unwrap();
+            assert!(device.add_address(address, 32).is_err());
+        }
+    });
+}
