@@ -19,6 +19,7 @@ pub mod drops;
 pub mod ids;
 pub mod ip;
 pub mod meta;
+pub mod offload;
 pub mod sink;
 pub mod time;
 pub mod wireguard;
