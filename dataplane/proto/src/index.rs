@@ -67,10 +67,6 @@ pub(crate) struct Connections {
     resting: VecDeque<(Instant, u32)>,
 }
 
-/// Every connection of the core is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Exhausted;
-
 /// Stands in the map for a connection that rests: no peer has this slot.
 const RESTING: u32 = u32::MAX;
 
@@ -85,25 +81,24 @@ impl Connections {
     }
 
     /// Takes a random free connection on a core.
-    pub(crate) fn take(
-        &mut self,
-        now: Instant,
-        core: CoreId,
-        slot: u32,
-        random: &mut impl Rng,
-    ) -> Result<u32, Exhausted> {
+    pub(crate) fn take(&mut self, now: Instant, core: CoreId, slot: u32, random: &mut impl Rng) -> u32 {
         self.wake(now);
         let random_bits = CONNECTION_BITS - u32::from(self.core_bits);
-        // At most half are taken, so 128 tries fail once in 2^128.
-        for _ in 0..128 {
-            let low = random.next_u32() & ((1 << random_bits) - 1);
-            let connection = u32::from(core.0) << random_bits | low;
-            if let Entry::Vacant(free) = self.slots.entry(connection) {
-                free.insert(slot);
-                return Ok(connection);
+        loop {
+            // Where at most half are taken, all 64 tries fail once in 2^64.
+            for _ in 0..64 {
+                let low = random.next_u32() & ((1 << random_bits) - 1);
+                let connection = u32::from(core.0) << random_bits | low;
+                if let Entry::Vacant(free) = self.slots.entry(connection) {
+                    free.insert(slot);
+                    return connection;
+                }
+            }
+            // So many rest that none is free: the rest of the oldest ends early.
+            if let Some((_, connection)) = self.resting.pop_front() {
+                self.slots.remove(&connection);
             }
         }
-        Err(Exhausted)
     }
 
     /// Gives a connection back, to be taken again once packets for it are no longer late but unknown.
@@ -119,7 +114,8 @@ impl Connections {
     }
 
     fn wake(&mut self, now: Instant) {
-        while let Some((_, connection)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+        while let Some((_, connection)) = self.resting.front().copied().filter(|(until, _)| *until <= now) {
+            self.resting.pop_front();
             self.slots.remove(&connection);
         }
     }
@@ -141,7 +137,7 @@ mod tests {
     fn an_index_is_24_bits_of_connection_of_which_the_first_name_the_core_and_8_of_session() {
         let (mut taken, mut random) = connections(3);
         for core in 0..8 {
-            let connection = taken.take(Instant::ZERO, CoreId(core), 7, &mut random).unwrap();
+            let connection = taken.take(Instant::ZERO, CoreId(core), 7, &mut random);
             for session in [0, 1, 255] {
                 let index = compose(connection, session);
                 assert_eq!(core_of(index, 3), CoreId(core));
@@ -157,9 +153,8 @@ mod tests {
     #[test]
     fn connections_are_unique_and_spread_over_the_whole_range() {
         let (mut taken, mut random) = connections(1);
-        let all: HashSet<u32> = (0..20_000)
-            .map(|slot| taken.take(Instant::ZERO, CoreId(1), slot, &mut random).unwrap())
-            .collect();
+        let all: HashSet<u32> =
+            (0..20_000).map(|slot| taken.take(Instant::ZERO, CoreId(1), slot, &mut random)).collect();
         assert_eq!(all.len(), 20_000);
         // Each of the 23 random bits is set in about half of them.
         for bit in 0..23 {
@@ -174,14 +169,12 @@ mod tests {
         // 16 core bits leave 8 random ones, so that every connection of a core comes up soon.
         let (mut taken, mut random) = connections(16);
         let at = |secs| Instant::ZERO + Duration::from_secs(secs);
-        let first = taken.take(at(0), CoreId(0), 1, &mut random).unwrap();
+        let first = taken.take(at(0), CoreId(0), 1, &mut random);
         taken.release(at(0), first);
         assert_eq!(taken.slot_of(compose(first, 0)), None);
-        let early: Vec<u32> =
-            (0..127).map(|_| taken.take(at(4), CoreId(0), 2, &mut random).unwrap()).collect();
+        let early: Vec<u32> = (0..127).map(|_| taken.take(at(4), CoreId(0), 2, &mut random)).collect();
         assert!(!early.contains(&first));
-        let late: Vec<u32> =
-            (0..128).map(|_| taken.take(at(5), CoreId(0), 3, &mut random).unwrap()).collect();
+        let late: Vec<u32> = (0..128).map(|_| taken.take(at(5), CoreId(0), 3, &mut random)).collect();
         assert!(late.contains(&first));
     }
 }

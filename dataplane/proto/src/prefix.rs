@@ -23,6 +23,9 @@ pub enum PrefixError {
 }
 
 impl IpPrefix {
+    /// The first of all prefixes in their order.
+    pub(crate) const FIRST: Self = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), len: 0 };
+
     /// The prefix of `len` bits that `address` lies in; `None` if the family has no such length.
     pub fn new(address: IpAddr, len: u8) -> Option<Self> {
         let address = match address {
