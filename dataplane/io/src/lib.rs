@@ -1,5 +1,6 @@
 //! The crate that moves.
 
+pub mod inherit;
 pub mod inner;
 pub mod netlink;
 pub mod poll;
