@@ -1,0 +1,3 @@
+"""All scenarios: importing this declares them."""
+
+from . import flows, input, roaming, scale, sessions, tools, wire  # noqa: F401
