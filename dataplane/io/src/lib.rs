@@ -1,11 +1,25 @@
-//! The crate that moves.
+//! Buffers, rings and backends: the crate that moves.
+//!
+//! Enters: sockets and devices. Leaves: datagrams and packets in memory that was made at start. Never: a protocol beyond the
+//! lengths and headers that it must build.
 
 pub mod inherit;
 pub mod inner;
+pub mod memory;
 pub mod netlink;
+pub mod packet_io;
 pub mod poll;
+pub mod rx;
+pub mod socket;
 pub mod steer;
 pub mod tun;
+pub mod tx;
+pub mod udp;
+
+pub use memory::{Buf, Class, Plan, Pool, PoolSizes, Region};
+pub use packet_io::{Offload, Offloads, PacketIo, ReadyToken, RecvReport, SendReport};
+pub use rx::RxRing;
+pub use tx::TxBatch;
 
 #[cfg(test)]
 mod testing;

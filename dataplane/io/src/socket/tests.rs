@@ -1,0 +1,90 @@
+use std::cell::Cell;
+
+use super::*;
+
+fn loopback(port: u16, workers: usize) -> BindRequest<'static> {
+    let (v4, v6) = (Some(Ipv4Addr::LOCALHOST), Some(Ipv6Addr::LOCALHOST));
+    BindRequest { port, v4, v6, workers, ..BindRequest::default() }
+}
+
+#[test]
+fn port_zero_gives_both_families_the_same_port_and_a_member_per_worker() {
+    let group = bind_group(&loopback(0, 3)).unwrap();
+    assert_eq!((group.v4.len(), group.v6.len()), (3, 3));
+    let ports: Vec<u16> =
+        group.v4.iter().chain(&group.v6).map(|socket| socket.local_addr().unwrap().port()).collect();
+    assert_eq!(ports, [group.port; 6]);
+}
+
+// EN-2
+#[test]
+fn a_foreign_reuse_port_group_of_the_same_user_is_not_joined() {
+    let theirs = bind_group(&loopback(0, 2)).unwrap();
+    for workers in [1, 2] {
+        let refused = bind_group(&loopback(theirs.port, workers)).unwrap_err();
+        assert!(matches!(refused, BindError::PortInUse { port, .. } if port == theirs.port), "{refused}");
+    }
+}
+
+// EN-17
+#[test]
+fn a_port_is_free_again_as_soon_as_its_group_is_dropped() {
+    let port = bind_group(&loopback(0, 2)).unwrap().port;
+    for _ in 0..10 {
+        drop(bind_group(&loopback(port, 2)).unwrap());
+    }
+}
+
+#[test]
+fn every_member_gets_its_share_of_the_groups_datagrams() {
+    let group = bind_group(&loopback(0, 2)).unwrap();
+    for socket in &group.v4 {
+        socket.set_nonblocking(true).unwrap();
+    }
+    for _ in 0..64 {
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sender.send_to(b"x", (Ipv4Addr::LOCALHOST, group.port)).unwrap();
+    }
+    let count = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count();
+    let counts = [count(&group.v4[0]), count(&group.v4[1])];
+    assert_eq!(counts[0] + counts[1], 64);
+    assert!(counts.iter().all(|&n| n > 0), "the group was not formed: {counts:?}");
+}
+
+#[test]
+fn the_hook_sees_each_socket_before_it_is_bound_and_may_refuse() {
+    let seen = Cell::new(0);
+    let hook = |fd: BorrowedFd<'_>, role| {
+        let socket = socket2::SockRef::from(&fd);
+        assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), 0);
+        assert_eq!(role, SocketRole::Listener);
+        seen.set(seen.get() + 1);
+        if seen.get() > 4 { Err(io::Error::other("enough")) } else { Ok(()) }
+    };
+    let request = BindRequest { hook: Some(&hook), ..loopback(0, 2) };
+    bind_group(&request).unwrap();
+    assert_eq!(seen.get(), 4);
+    assert!(matches!(bind_group(&request), Err(BindError::Hook(error)) if error.to_string() == "enough"));
+}
+
+#[test]
+fn an_address_of_another_machine_is_named() {
+    let request = BindRequest { v4: Some(Ipv4Addr::new(192, 0, 2, 1)), v6: None, ..loopback(0, 1) };
+    let error = bind_group(&request).unwrap_err();
+    assert_eq!(error.to_string(), "cannot bind 192.0.2.1: it is not an address of this machine");
+}
+
+#[test]
+fn no_family_is_an_error_and_one_is_enough() {
+    let none = BindRequest { v4: None, v6: None, ..loopback(0, 1) };
+    assert!(matches!(bind_group(&none), Err(BindError::NoFamily)));
+    let only_v6 = bind_group(&BindRequest { v4: None, ..loopback(0, 1) }).unwrap();
+    assert_eq!((only_v6.v4.len(), only_v6.v6.len()), (0, 1));
+}
+
+#[test]
+fn buffers_are_as_large_as_the_kernel_lets_them_be() {
+    let request = BindRequest { recv_buffer: 300_000, send_buffer: 200_000, ..loopback(0, 1) };
+    let (recv, send) = bind_group(&request).unwrap().buffers;
+    assert!(recv > 100_000 && send > 100_000, "{recv} {send}");
+}
