@@ -17,6 +17,8 @@ mod noise;
 pub mod prefix;
 pub mod replay;
 pub mod routes;
+pub mod shard;
+pub mod staging;
 pub mod tai64n;
 pub mod wheel;
 

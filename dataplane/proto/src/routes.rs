@@ -173,8 +173,7 @@ impl Default for Routes {
 impl Routes {
     /// An empty table.
     pub fn new() -> Self {
-        let mut nodes = Blocks::default();
-        nodes.items = vec![Node::default(); 2];
+        let nodes = Blocks { items: vec![Node::default(); 2], free: Default::default() };
         Self { nodes, values: Blocks::default(), len: 0 }
     }
 

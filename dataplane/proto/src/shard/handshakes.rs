@@ -1,0 +1,117 @@
+//! Handshake messages: those that came go through the gate to the node, those of the node go out.
+
+use dataplane_aead::Aead;
+use dataplane_wire::wireguard::{COOKIE_REPLY_LEN, Message};
+use dataplane_wire::{DropReason, FourTuple, Instant, InterfaceId, TrafficClass, TxMeta, TxSink};
+
+use super::Shard;
+use super::table::{Found, LocalId};
+use crate::gate::Verdict;
+use crate::index::connection_of;
+use crate::messages::{HandshakeArrived, HandshakeBytes, Path, PeerCounters};
+
+impl<A: Aead> Shard<A> {
+    /// Takes a handshake message in. `bytes` is the whole of `message`.
+    pub(super) fn handle_handshake(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        tuple: &FourTuple,
+        message: &Message<'_>,
+        bytes: &[u8],
+        tx: &mut impl TxSink,
+    ) {
+        if let Message::CookieReply(reply) = message {
+            // A cookie reply carries no mac1, so it has to name one of our connections at least.
+            match self.table.get(connection_of(reply.receiver())) {
+                Found::Peer(_) => {}
+                Found::Late => return self.count(DropReason::LateIndex),
+                Found::Unknown => return self.count(DropReason::UnknownIndex),
+            }
+        }
+        let Some(keys) = self.interface(interface).map(|interface| interface.keys) else {
+            return self.count(DropReason::InterfaceGone);
+        };
+        let (queued, capacity) = (self.handshakes.len(), self.config.limits.handshakes);
+        match self.gate.check(now, &keys, tuple.remote, message, queued, capacity) {
+            Verdict::Drop(why) => self.count(why),
+            Verdict::CookieReply(reply) => {
+                self.count(DropReason::NeedsCookie);
+                self.send_cookie_reply(tuple, &reply, tx);
+            }
+            Verdict::Pass if queued >= capacity => self.count(DropReason::HandshakeQueueFull),
+            Verdict::Pass => {
+                let Some(message) = HandshakeBytes::copy_from(bytes) else {
+                    return self.count(DropReason::MalformedLength);
+                };
+                self.totals.rx_handshakes += 1;
+                self.handshakes.push_back(HandshakeArrived { interface, tuple: *tuple, message });
+            }
+        }
+    }
+
+    fn send_cookie_reply(&mut self, tuple: &FourTuple, reply: &[u8; COOKIE_REPLY_LEN], tx: &mut impl TxSink) {
+        if self.emit(tuple, reply, tx) {
+            self.totals.tx_handshakes += 1;
+        }
+    }
+
+    /// Sends a handshake message of the node, counted as the peer's, and tells whether there was room.
+    pub(super) fn send_handshake(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        tuple: &FourTuple,
+        message: &HandshakeBytes,
+        tx: &mut impl TxSink,
+    ) {
+        let bytes = message.as_slice();
+        if self.emit(tuple, bytes, tx) {
+            self.totals.tx_handshakes += 1;
+            let peer = self.peers.hot_mut(local);
+            PeerCounters::add(&peer.counters.handshake_tx_bytes, bytes.len() as u64);
+            peer.note_sent(now);
+        }
+    }
+
+    /// Sends an initiation over the peer's path. A retry may be due to a source address that does not work any more, so it
+    /// leaves the choice to the kernel again (WG-55).
+    pub(super) fn send_initiation(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        message: &HandshakeBytes,
+        retry: bool,
+        tx: &mut impl TxSink,
+    ) {
+        if retry {
+            self.forget_source(local);
+        }
+        match self.peers.hot(local).path {
+            Some(Path::Direct(tuple)) => self.send_handshake(now, local, &tuple, message, tx),
+            None => self.count(DropReason::NoEndpoint),
+        }
+    }
+
+    /// Forgets the local address that replies to a peer come from (WG-55).
+    pub(super) fn forget_source(&mut self, local: LocalId) {
+        if let Some(Path::Direct(tuple)) = &mut self.peers.hot_mut(local).path {
+            tuple.local_ip = None;
+        }
+    }
+
+    fn emit(&mut self, tuple: &FourTuple, bytes: &[u8], tx: &mut impl TxSink) -> bool {
+        let meta = TxMeta { tuple: *tuple, class: TrafficClass::HANDSHAKE };
+        match tx.reserve_train(&meta, bytes.len(), 1, bytes.len()) {
+            Ok(mut train) => {
+                train.bytes().copy_from_slice(bytes);
+                train.commit();
+                true
+            }
+            Err(_) => {
+                self.count(DropReason::TxFull);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The way of a packet out.
+//!
+//! Hot:
+//! 1. Plan: one packet, or the segments of a super-packet.
+//! 2. Peer by its slot, then its path and its current session. Without a session: wait, and ask for one.
+//! 3. Cut the segments into trains of one length, of at most 64 segments and 65,507 bytes, and reserve each.
+//! 4. Long trains: rebuild the headers aside, and seal from where the payload lies straight into the send arena.
+//! 5. Short ones: copy each packet to its place behind its header; [`Shard::flush`] seals in place, whole batches over many
+//!    peers.
+//! 6. Once per call: counters, timers, whether the session is old.
+//!
+//! Cost per packet: no allocation, no system call; a copy only at step 5.
+
+use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span};
+use dataplane_wire::ip::Packet;
+use dataplane_wire::offload::{HEADER_LEN_MAX, Segmentation, VnetHeader};
+use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data};
+use dataplane_wire::{DropReason, Instant, InterfaceId, PeerId, TrafficClass, TxFull, TxMeta, TxSink};
+
+use super::peer::CURRENT;
+use super::session::{REKEY_AFTER_MESSAGES, send_key};
+use super::table::{LocalId, NONE};
+use super::{Outcome, Shard};
+use crate::messages::{HandshakeCause, Path, PeerCounters};
+
+/// Most segments of one train (`UDP_MAX_SEGMENTS` of Linux before 6.10).
+const TRAIN_SEGMENTS_MAX: usize = 64;
+/// Most bytes of one train: what fits an IPv4 datagram with its headers.
+const TRAIN_BYTES_MAX: usize = 65_507;
+/// From so many segments on a train is sealed at once, from where it lies: below, a copy costs less than a batch so small.
+const SEAL_NOW_MIN: usize = 8;
+/// Plaintext is padded to a multiple of this (the WireGuard paper §5.4.6; WG-47).
+const PADDING: usize = 16;
+
+/// Room for the headers of one train.
+pub(super) const GATHER_LEN: usize = TRAIN_SEGMENTS_MAX * HEADER_LEN_MAX;
+
+const _: () = assert!(TRAIN_SEGMENTS_MAX <= BATCH_MAX);
+
+/// Bytes of a packet when it is padded: to 16, but not past the MTU, so that the outer datagram keeps its bound (WG-47).
+#[inline]
+const fn padded(len: usize, mtu: usize) -> usize {
+    let rounded = len.next_multiple_of(PADDING);
+    if rounded <= mtu {
+        rounded
+    } else if len <= mtu {
+        mtu
+    } else {
+        len
+    }
+}
+
+/// A planned packet on its way to a peer.
+struct Load<'a> {
+    plan: &'a Segmentation,
+    packet: &'a [u8],
+    meta: TxMeta,
+    mtu: usize,
+    session: u32,
+}
+
+impl Load<'_> {
+    /// Bytes of the datagram that carries an inner packet.
+    #[inline]
+    fn datagram_len(&self, inner: usize) -> usize {
+        padded(inner, self.mtu) + DATA_OVERHEAD
+    }
+
+    /// Bytes of all datagrams.
+    fn total_len(&self) -> usize {
+        self.datagram_len(self.plan.segment_len()) * (self.plan.count() - 1)
+            + self.datagram_len(self.plan.last_len())
+    }
+
+    /// Bytes of inner segment `index`.
+    #[inline]
+    fn inner_len(&self, index: usize) -> usize {
+        if index + 1 == self.plan.count() { self.plan.last_len() } else { self.plan.segment_len() }
+    }
+}
+
+impl<A: Aead> Shard<A> {
+    /// Sends a packet or super-packet of an inner side to a peer that lives here.
+    ///
+    /// A super-packet that is dropped counts as the packets that it would have become.
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        peer: PeerId,
+        vnet: &VnetHeader,
+        packet: &[u8],
+        tx: &mut impl TxSink,
+    ) -> Outcome {
+        let plan = match Segmentation::plan(vnet, packet) {
+            Ok(plan) => plan,
+            Err(why) => return self.refuse(why, 1),
+        };
+        let packets = plan.count();
+        let Some(local) = self.peers.find(peer) else { return self.refuse(DropReason::NoRoute, packets) };
+        let Some(mtu) = self.interface(interface).map(|interface| interface.mtu) else {
+            return self.refuse(DropReason::InterfaceGone, packets);
+        };
+        if self.peers.hot(local).path.is_none() {
+            return self.refuse(DropReason::NoEndpoint, packets);
+        }
+        if self.peers.hot(local).staged {
+            // What waits goes first (WG-56).
+            self.send_staged(now, local, tx);
+            if self.peers.hot(local).staged {
+                return self.stage(now, local, vnet, packets, packet);
+            }
+        }
+        match self.send_planned(now, local, mtu, &plan, packet, tx) {
+            Some(outcome) => outcome,
+            None => self.stage(now, local, vnet, packets, packet),
+        }
+    }
+
+    fn refuse(&mut self, why: DropReason, packets: usize) -> Outcome {
+        self.count_many(why, packets as u32);
+        Outcome::Dropped(why)
+    }
+
+    /// Sends a planned packet, of which nothing waits; `None` where there is no session for it.
+    fn send_planned(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        mtu: usize,
+        plan: &Segmentation,
+        packet: &[u8],
+        tx: &mut impl TxSink,
+    ) -> Option<Outcome> {
+        let packets = plan.count();
+        let Some(Path::Direct(tuple)) = self.peers.hot(local).path else {
+            return Some(self.refuse(DropReason::NoEndpoint, packets));
+        };
+        let session = self.sendable(now, local, packets as u64)?;
+        // Outside stands the mark that stands inside, CE too; the rest of the class stays inside (RFC 6040 §4.1; WG-53).
+        let ecn = Packet::parse(packet).map_or_else(|_| Default::default(), |packet| packet.class().ecn());
+        let meta = TxMeta { tuple, class: TrafficClass::ecn_only(ecn) };
+        let load = Load { plan, packet, meta, mtu, session };
+        let full = load.datagram_len(plan.segment_len());
+        if full > TRAIN_BYTES_MAX {
+            return Some(self.refuse(DropReason::TxTooBig, packets));
+        }
+        let total = load.total_len();
+        if tx.room() < total {
+            return Some(Outcome::Blocked);
+        }
+        let per_train = TRAIN_SEGMENTS_MAX.min(TRAIN_BYTES_MAX / full);
+        let mut first = 0;
+        while first < packets {
+            let segments = per_train.min(packets - first);
+            if self.send_train(&load, first, segments, tx).is_err() {
+                break;
+            }
+            first += segments;
+        }
+        if first == 0 {
+            return Some(Outcome::Blocked);
+        }
+        self.count_many(DropReason::TxFull, (packets - first) as u32);
+        self.sent(now, local, session, total as u64);
+        self.expect_answer(now, local);
+        self.totals.tx_packets += first as u64;
+        self.totals.tx_bytes += packet.len() as u64;
+        Some(Outcome::Queued)
+    }
+
+    /// The current session of a peer, if so many messages may be sent under it.
+    #[inline]
+    fn sendable(&self, now: Instant, local: LocalId, messages: u64) -> Option<u32> {
+        let session = self.peers.hot(local).slots[CURRENT].session;
+        (session != NONE && self.sessions.head(session).may_send(now, messages)).then_some(session)
+    }
+
+    /// Step 6.
+    #[inline]
+    fn sent(&mut self, now: Instant, local: LocalId, session: u32, bytes: u64) {
+        let peer = self.peers.hot_mut(local);
+        PeerCounters::add(&peer.counters.data_tx_bytes, bytes);
+        peer.note_sent(now);
+        let head = self.sessions.head(session);
+        if now >= head.rekey || head.counter > REKEY_AFTER_MESSAGES {
+            self.want(now, local, HandshakeCause::Rekey);
+        }
+    }
+
+    fn send_train(
+        &mut self,
+        load: &Load<'_>,
+        first: usize,
+        segments: usize,
+        tx: &mut impl TxSink,
+    ) -> Result<(), TxFull> {
+        if segments >= SEAL_NOW_MIN {
+            self.seal_train(load, first, segments, tx)
+        } else {
+            self.copy_train(load, first, segments, tx)
+        }
+    }
+
+    /// Step 4.
+    fn seal_train(
+        &mut self,
+        load: &Load<'_>,
+        first: usize,
+        segments: usize,
+        tx: &mut impl TxSink,
+    ) -> Result<(), TxFull> {
+        let full = load.datagram_len(load.plan.segment_len());
+        let last = load.datagram_len(load.inner_len(first + segments - 1));
+        let mut train = tx.reserve_train(&load.meta, full, segments, last)?;
+        let (start, bytes) = (train.offset(), train.bytes());
+        let head = self.sessions.head_mut(load.session);
+        self.train.clear();
+        for (index, datagram) in bytes.chunks_mut(full).enumerate() {
+            let counter = head.counter + index as u64;
+            let Some(header) = datagram.first_chunk_mut() else { return Err(TxFull) };
+            Data::emit_header(header, head.remote_index, counter);
+            let place = index * HEADER_LEN_MAX;
+            let emitted = load.plan.emit_header(
+                first + index,
+                load.packet,
+                &mut self.gather[place..][..HEADER_LEN_MAX],
+            );
+            let Some((header_len, payload)) = emitted else { return Err(TxFull) };
+            let inner = header_len + payload.len();
+            self.train.push(SealDesc {
+                key: send_key(load.session),
+                counter,
+                aad: Span::default(),
+                head: Span { offset: place as u32, len: header_len as u32 },
+                body: Span { offset: payload.start as u32, len: payload.len() as u32 },
+                pad: (datagram.len() - DATA_OVERHEAD - inner) as u32,
+                dst: (start + index * full + DATA_HEADER_LEN) as u32,
+            });
+        }
+        head.counter += segments as u64;
+        train.commit();
+        let sealed =
+            self.aead.seal_batch(self.sessions.keys(), &self.gather, load.packet, tx.arena(), &self.train);
+        debug_assert_eq!(sealed, Ok(()));
+        Ok(())
+    }
+
+    /// Step 5.
+    fn copy_train(
+        &mut self,
+        load: &Load<'_>,
+        first: usize,
+        segments: usize,
+        tx: &mut impl TxSink,
+    ) -> Result<(), TxFull> {
+        if self.sealing.len() + segments > BATCH_MAX {
+            self.seal(tx);
+        }
+        let full = load.datagram_len(load.plan.segment_len());
+        let last = load.datagram_len(load.inner_len(first + segments - 1));
+        let mut train = tx.reserve_train(&load.meta, full, segments, last)?;
+        let (start, bytes) = (train.offset(), train.bytes());
+        let described = self.sealing.len();
+        let head = self.sessions.head_mut(load.session);
+        for (index, datagram) in bytes.chunks_mut(full).enumerate() {
+            let counter = head.counter + index as u64;
+            let text_len = datagram.len() - DATA_OVERHEAD;
+            let place = datagram.split_first_chunk_mut().and_then(|(header, rest)| {
+                Data::emit_header(header, head.remote_index, counter);
+                let text = &mut rest[..text_len];
+                let (header_len, payload) = load.plan.emit_header(first + index, load.packet, text)?;
+                let (body, pad) = text.get_mut(header_len..)?.split_at_mut_checked(payload.len())?;
+                body.copy_from_slice(load.packet.get(payload)?);
+                pad.fill(0);
+                Some(())
+            });
+            if place.is_none() {
+                self.sealing.truncate(described);
+                return Err(TxFull);
+            }
+            self.sealing.push(SealInPlaceDesc {
+                key: send_key(load.session),
+                counter,
+                aad: Span::default(),
+                text: Span { offset: (start + index * full + DATA_HEADER_LEN) as u32, len: text_len as u32 },
+            });
+        }
+        head.counter += segments as u64;
+        train.commit();
+        Ok(())
+    }
+
+    /// Seals what lies in the send arena and is not sealed yet.
+    pub(super) fn seal(&mut self, tx: &mut impl TxSink) {
+        if self.sealing.is_empty() {
+            return;
+        }
+        let sealed = self.aead.seal_in_place(self.sessions.keys(), &[], tx.arena(), &self.sealing);
+        debug_assert_eq!(sealed, Ok(()));
+        if sealed.is_err() {
+            // A defect of ours; but plaintext leaves under no circumstances.
+            for desc in &self.sealing {
+                let start = desc.text.offset as usize;
+                if let Some(text) = tx.arena().get_mut(start..start + desc.text.len as usize) {
+                    text.fill(0);
+                }
+            }
+        }
+        self.sealing.clear();
+    }
+
+    /// Sends an empty packet, or what waits; asks for a session where there is none.
+    pub(super) fn send_keepalive(&mut self, now: Instant, local: LocalId, tx: &mut impl TxSink) {
+        let Some(Path::Direct(tuple)) = self.peers.hot(local).path else { return };
+        let Some(session) = self.sendable(now, local, 1) else {
+            return self.want(now, local, HandshakeCause::NoSession);
+        };
+        if self.peers.hot(local).staged {
+            return self.send_staged(now, local, tx);
+        }
+        if self.sealing.len() == BATCH_MAX {
+            self.seal(tx);
+        }
+        let meta = TxMeta { tuple, class: TrafficClass::default() };
+        let Ok(mut train) = tx.reserve_train(&meta, DATA_OVERHEAD, 1, DATA_OVERHEAD) else {
+            return self.count(DropReason::TxFull);
+        };
+        let head = self.sessions.head_mut(session);
+        if let Some(header) = train.bytes().first_chunk_mut() {
+            Data::emit_header(header, head.remote_index, head.counter);
+        }
+        self.sealing.push(SealInPlaceDesc {
+            key: send_key(session),
+            counter: head.counter,
+            aad: Span::default(),
+            text: Span { offset: (train.offset() + DATA_HEADER_LEN) as u32, len: 0 },
+        });
+        head.counter += 1;
+        train.commit();
+        self.totals.tx_keepalives += 1;
+        self.sent(now, local, session, DATA_OVERHEAD as u64);
+    }
+
+    /// Lets a packet wait (WG-40).
+    fn stage(
+        &mut self,
+        now: Instant,
+        local: LocalId,
+        vnet: &VnetHeader,
+        packets: usize,
+        packet: &[u8],
+    ) -> Outcome {
+        let queue = &mut self.peers.cold_mut(local).queue;
+        let pushed = self.staging.push(queue, *vnet, packets as u32, packet);
+        let staged = !queue.is_empty();
+        self.peers.hot_mut(local).staged = staged;
+        if self.sendable(now, local, 1).is_none() {
+            self.want(now, local, HandshakeCause::NoSession);
+        }
+        match pushed {
+            Ok(gone) => {
+                self.count_many(DropReason::StagedOverflow, gone);
+                Outcome::Staged
+            }
+            Err((_, gone)) => {
+                self.count_many(DropReason::StagedOverflow, gone);
+                self.refuse(DropReason::StagingFull, packets)
+            }
+        }
+    }
+
+    /// Sends what waits for a peer, as far as session and send arena reach.
+    pub(super) fn send_staged(&mut self, now: Instant, local: LocalId, tx: &mut impl TxSink) {
+        let interface = self.peers.hot(local).interface;
+        let Some(mtu) = self.interface(interface).map(|interface| interface.mtu) else { return };
+        let mut scratch = core::mem::take(&mut self.scratch);
+        while let Some((vnet, len)) = self.staging.peek(&self.peers.cold(local).queue, &mut scratch) {
+            let packet = &scratch[..len];
+            let outcome = match Segmentation::plan(&vnet, packet) {
+                Ok(plan) => self.send_planned(now, local, mtu, &plan, packet, tx),
+                Err(why) => Some(self.refuse(why, 1)),
+            };
+            match outcome {
+                None => {
+                    self.want(now, local, HandshakeCause::NoSession);
+                    break;
+                }
+                Some(Outcome::Blocked) => {
+                    self.remember_backlog(local);
+                    break;
+                }
+                Some(_) => self.staging.drop_oldest(&mut self.peers.cold_mut(local).queue),
+            };
+        }
+        self.scratch = scratch;
+        self.peers.hot_mut(local).staged = !self.peers.cold(local).queue.is_empty();
+    }
+
+    fn remember_backlog(&mut self, local: LocalId) {
+        let cold = self.peers.cold_mut(local);
+        if !core::mem::replace(&mut cold.in_backlog, true) {
+            self.backlog.push_back(local);
+        }
+    }
+
+    /// Goes on with peers whose waiting packets did not fit the send arena before.
+    pub(super) fn send_backlog(&mut self, now: Instant, tx: &mut impl TxSink) {
+        for _ in 0..self.backlog.len() {
+            let Some(local) = self.backlog.pop_front() else { break };
+            self.peers.cold_mut(local).in_backlog = false;
+            if self.peers.hot(local).staged {
+                self.send_staged(now, local, tx);
+            }
+            if self.peers.cold(local).in_backlog {
+                break;
+            }
+        }
+    }
+
+    /// Drops what waits for a peer.
+    pub(super) fn purge_staged(&mut self, local: LocalId) {
+        let gone = self.staging.purge(&mut self.peers.cold_mut(local).queue);
+        self.peers.hot_mut(local).staged = false;
+        self.count_many(DropReason::StagedPurged, gone);
+    }
+}
