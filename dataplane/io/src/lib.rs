@@ -12,6 +12,7 @@ pub mod poll;
 pub mod rx;
 pub mod socket;
 pub mod steer;
+pub mod trains;
 pub mod tun;
 pub mod tx;
 pub mod udp;

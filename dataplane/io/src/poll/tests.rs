@@ -1,6 +1,6 @@
 //! Waiting and waking.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -133,8 +133,9 @@ fn a_sleeper_is_woken_from_another_thread_and_sees_what_was_queued() {
 
 fn eventfd_count(poller: &Poller) -> u64 {
     let mut bytes = [0; 8];
-    let raw = poller.sleep.fd().as_raw_fd();
-    // SAFETY: `bytes` is valid for 8 bytes of writing; the descriptor is open, being borrowed.
-    let read = unsafe { libc::read(raw, bytes.as_mut_ptr().cast(), 8) };
-    if read == 8 { u64::from_ne_bytes(bytes) } else { 0 }
+    let mut event = std::fs::File::from(poller.sleep.fd().try_clone_to_owned().unwrap());
+    match event.read(&mut bytes) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => 0,
+    }
 }

@@ -46,18 +46,7 @@ impl Group {
     /// Sends a GSO train and returns the member that has got all of it.
     fn landing_of_train(&self, datagram: &[u8], segments: usize) -> usize {
         let train = datagram.repeat(segments);
-        let size: libc::c_int = datagram.len() as libc::c_int;
-        // SAFETY: the option's value is an int that lives through the call.
-        let result = unsafe {
-            libc::setsockopt(
-                self.sender.as_raw_fd(),
-                libc::SOL_UDP,
-                libc::UDP_SEGMENT,
-                (&raw const size).cast(),
-                size_of_val(&size) as libc::socklen_t,
-            )
-        };
-        assert_eq!(result, 0, "this kernel has no UDP GSO");
+        crate::trains::fix(&self.sender, datagram.len() as u16).expect("this kernel has no UDP GSO");
         self.sender.send(&train).unwrap();
         let members: Vec<_> = (0..segments).map(|_| self.receiver_of(datagram)).collect();
         assert!(members.iter().all(|member| *member == members[0]), "a train was torn: {members:?}");
