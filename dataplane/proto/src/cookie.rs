@@ -90,7 +90,7 @@ fn secret(master: &[u8; 32], epoch: u64) -> [u8; 32] {
 
 fn make(secret: &[u8; 32], source: SocketAddr) -> [u8; 16] {
     let port = source.port().to_be_bytes();
-    match source.ip() {
+    match source.ip().to_canonical() {
         IpAddr::V4(ip) => mac(secret, &[&ip.octets(), &port]),
         IpAddr::V6(ip) => mac(secret, &[&ip.octets(), &port]),
     }

@@ -162,8 +162,8 @@ pub enum Command {
     InstallKeypair {
         /// Which peer.
         peer: PeerId,
-        /// The new session.
-        keypair: Keypair,
+        /// The new session. In a box, so that its keys stay in one place on their way and are erased there.
+        keypair: Box<Keypair>,
         /// The response to send, and where to (where the initiation came from).
         response: Option<(FourTuple, HandshakeBytes)>,
         /// Where we are the initiator: whether a next session that waits for its confirmation stays in its slot, and the

@@ -99,7 +99,7 @@ impl Node {
         if same {
             return;
         }
-        known.identity = (!key.is_zero()).then(|| Identity::new(key.bytes()));
+        known.identity = (!key.is_zero()).then(|| Box::new(Identity::new(key.bytes())));
         known.key_epoch += 1;
         let own = known.identity.as_ref().map(|identity| PublicKey(*identity.public()));
         self.tell_interface(interface);
@@ -124,7 +124,7 @@ impl Node {
         known.up = up;
         for slot in self.slots_of(interface) {
             if !up {
-                self.erase_keys(slot);
+                self.stop(slot);
             }
             let Some(peer) = self.peers.slot(slot).filter(|peer| !peer.keepalive.is_zero()) else { continue };
             let interval = if up { peer.keepalive } else { Duration::ZERO };
@@ -141,14 +141,24 @@ impl Node {
         }
     }
 
-    /// Erases the handshakes and sessions of a peer, and drops what waits for them.
+    /// Erases the handshakes and sessions of a peer.
     fn erase_keys(&mut self, slot: u32) {
         self.set_timer(slot, None);
         let Some(peer) = self.peers.slot_mut(slot) else { return };
-        peer.forget_handshakes();
-        let (core, peer) = (peer.core, peer.id);
-        self.commands.push(core, Command::ExpireSessions { peer, receiving: true });
-        self.commands.push(core, Command::PurgeStaged { peer });
+        peer.attempt = None;
+        peer.completed = None;
+        peer.answered = None;
+        peer.sessions = Sessions::default();
+        self.commands.push(peer.core, Command::ExpireSessions { peer: peer.id, receiving: true });
+    }
+
+    /// Lets go of what a peer was about to do, as its interface goes down.
+    fn stop(&mut self, slot: u32) {
+        self.erase_keys(slot);
+        let Some(peer) = self.peers.slot_mut(slot) else { return };
+        // When it comes up again it need not wait for the time between two initiations to be over.
+        peer.initiated = None;
+        self.commands.push(peer.core, Command::PurgeStaged { peer: peer.id });
     }
 
     fn change_peer(&mut self, now: Instant, change: &PeerChange) -> Option<PeerId> {
@@ -171,6 +181,7 @@ impl Node {
         let peer = self.peers.slot_mut(slot)?;
         if let Some(psk) = &change.preshared_key {
             peer.psk = psk.clone();
+            peer.psk_epoch = peer.psk_epoch.wrapping_add(1);
         }
         let moved = change.endpoint.is_some_and(|endpoint| peer.endpoint != Some(endpoint));
         if moved {
@@ -202,12 +213,13 @@ impl Node {
             connection,
             public,
             psk: Secret::default(),
+            psk_epoch: 0,
             static_static: StaticStatic::Unknown,
             keepalive: Duration::ZERO,
             endpoint: None,
             path: None,
             path_generation: None,
-            roams: true,
+            roams: false,
             counters: Arc::clone(&counters),
             session,
             sessions: Sessions::default(),

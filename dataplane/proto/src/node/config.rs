@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use dataplane_wire::{Instant, InterfaceId, PeerId, SocketId};
 
@@ -207,7 +207,7 @@ struct Plan<'n> {
     /// Never less than what there will be: prefixes that are given twice count twice.
     allowed_ips: usize,
     planned: BTreeMap<InterfaceId, Planned>,
-    named: HashMap<(InterfaceId, PublicKey), (u32, bool)>,
+    named: BTreeMap<(InterfaceId, PublicKey), (u32, bool)>,
 }
 
 impl<'n> Plan<'n> {
@@ -218,7 +218,7 @@ impl<'n> Plan<'n> {
             peers: node.peers.len(),
             allowed_ips: node.allowed.len(),
             planned: BTreeMap::new(),
-            named: HashMap::new(),
+            named: BTreeMap::new(),
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Examined {
 
 enum What {
     Initiation { verified: Verified, remote_index: u32 },
-    Response { keys: SessionKeys, local_index: u32, remote_index: u32 },
+    Response { keys: SessionKeys, psk_epoch: u32, local_index: u32, remote_index: u32 },
     Cookie { cookie: HeldCookie, local_index: u32, answered_mac1: [u8; 16] },
 }
 
@@ -91,7 +91,8 @@ impl Node {
             .initiated
             .consume_response(identity, peer.psk.bytes(), response)
             .map_err(|_| DropReason::HandshakeInvalid)?;
-        Ok((peer.id, What::Response { keys, local_index, remote_index: response.sender() }))
+        let (psk_epoch, remote_index) = (peer.psk_epoch, response.sender());
+        Ok((peer.id, What::Response { keys, psk_epoch, local_index, remote_index }))
     }
 
     /// A cookie reply is found by our own index, of a handshake or of a session that we answered (WG-21).
@@ -128,7 +129,10 @@ impl Node {
             What::Initiation { verified, remote_index } => {
                 self.commit_initiation(now, arrived, peer, &verified, remote_index)
             }
-            What::Response { keys, local_index, remote_index } => {
+            What::Response { keys, psk_epoch, local_index, remote_index } => {
+                if self.peers.get(peer).is_none_or(|peer| peer.psk_epoch != psk_epoch) {
+                    return Err(DropReason::HandshakeUnmatched);
+                }
                 self.commit_response(now, arrived, peer, keys, local_index, remote_index)
             }
             What::Cookie { cookie, local_index, answered_mac1 } => {
@@ -165,14 +169,14 @@ impl Node {
         peer.accepted = Some(now);
         peer.answered = Some((local_index, mac1));
         peer.sessions.install(session_of(local_index), Role::Responder, false);
-        let keypair = Keypair {
+        let keypair = Box::new(Keypair {
             local_index,
             remote_index,
             send: keys.send,
             recv: keys.recv,
             role: Role::Responder,
             created: now,
-        };
+        });
         let response = Some((arrived.tuple, response));
         self.install(id, keypair, response, false, arrived, unix_ns);
         Ok(())
@@ -201,14 +205,14 @@ impl Node {
         peer.completed = Some(now);
         peer.sessions.install(session_of(local_index), Role::Initiator, keep_next);
         peer.counters.last_handshake_unix_ns.store(unix_ns, Ordering::Relaxed);
-        let keypair = Keypair {
+        let keypair = Box::new(Keypair {
             local_index,
             remote_index,
             send: keys.send,
             recv: keys.recv,
             role: Role::Initiator,
             created: now,
-        };
+        });
         self.set_timer(id.slot, None);
         self.install(id, keypair, None, keep_next, arrived, unix_ns);
         self.complete(id, Role::Initiator);
@@ -236,7 +240,7 @@ impl Node {
     fn install(
         &mut self,
         id: PeerId,
-        keypair: Keypair,
+        keypair: Box<Keypair>,
         response: Option<(FourTuple, HandshakeBytes)>,
         keep_next: bool,
         arrived: &HandshakeArrived,

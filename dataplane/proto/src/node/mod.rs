@@ -85,7 +85,7 @@ pub struct NodeConfig {
 
 /// An interface as the node knows it.
 struct Interface {
-    identity: Option<Identity>,
+    identity: Option<Box<Identity>>,
     /// Counts the private keys that it had: what was examined under another key is not committed (WG-10).
     key_epoch: u64,
     mtu: u16,
@@ -174,7 +174,7 @@ impl Node {
     pub fn handle_controller(&mut self, now: Instant, output: Output) {
         let Output::SetPath { peer: id, generation, path, roams } = output;
         let Some(peer) = self.peers.get_mut(id) else { return };
-        if peer.path_generation.is_some_and(|last| generation <= last) {
+        if peer.path_generation.is_some_and(|last| generation < last) {
             return;
         }
         peer.path_generation = Some(generation);

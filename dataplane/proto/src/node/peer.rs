@@ -111,6 +111,8 @@ pub(super) struct Peer {
     pub(super) public: PublicKey,
     /// All zero for none (WG-6).
     pub(super) psk: Secret,
+    /// Counts the pre-shared keys that it had (WG-10).
+    pub(super) psk_epoch: u32,
     pub(super) static_static: StaticStatic,
     pub(super) keepalive: Duration,
     /// Where the peer is, as far as is known: as configured, or where it was last heard from.
@@ -152,15 +154,6 @@ impl Peer {
                 return index;
             }
         }
-    }
-
-    /// Forgets every handshake and cookie, as when the interface goes down. What the peer has proved stays.
-    pub(super) fn forget_handshakes(&mut self) {
-        self.attempt = None;
-        self.initiated = None;
-        self.completed = None;
-        self.answered = None;
-        self.sessions = Sessions::default();
     }
 }
 

@@ -105,7 +105,7 @@ impl Host {
 pub(super) fn keypairs(commands: Vec<Command>) -> Vec<(Keypair, bool, Option<HandshakeBytes>)> {
     let install = |command| match command {
         Command::InstallKeypair { keypair, keep_next, response, .. } => {
-            Some((keypair, keep_next, response.map(|(_, message)| message)))
+            Some((*keypair, keep_next, response.map(|(_, message)| message)))
         }
         _ => None,
     };

@@ -258,7 +258,10 @@ impl Pair {
             .then(|| (from, HandshakeBytes::copy_from(&[2; 92]).expect("a response fits")));
         let peer = self.sides[side].peer;
         let unix_ns = 1_700_000_000_000_000_000;
-        self.command(side, Command::InstallKeypair { peer, keypair, response, keep_next, from, unix_ns });
+        self.command(
+            side,
+            Command::InstallKeypair { peer, keypair: Box::new(keypair), response, keep_next, from, unix_ns },
+        );
     }
 
     /// A handshake without loss; what waited on the initiator's side has arrived afterwards.
