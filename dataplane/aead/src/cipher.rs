@@ -1,7 +1,11 @@
 //! The provider that a program uses, chosen when it starts.
 
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use crate::batch::{Key, OpenDesc, SealDesc, SealInPlaceDesc};
 use crate::library::Ring;
+#[cfg(target_arch = "x86_64")]
+use crate::own::Own;
 use crate::provider::Provider;
 use crate::reference::Reference;
 
@@ -11,12 +15,11 @@ pub struct Cipher(Kind);
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Own<avx512::Avx512>),
     Ring(Ring),
     Reference(Reference),
 }
-
-/// All providers, fastest first.
-const KINDS: &[Kind] = &[Kind::Ring(Ring), Kind::Reference(Reference)];
 
 impl Cipher {
     /// The fastest provider this processor can run.
@@ -31,13 +34,20 @@ impl Cipher {
 
     /// All providers this processor can run, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        KINDS.iter().copied().map(Self)
+        #[cfg(target_arch = "x86_64")]
+        let own = [avx512::lanes().map(|lanes| Kind::Avx512(Own::new(lanes)))];
+        #[cfg(not(target_arch = "x86_64"))]
+        let own = [];
+        let others = [Kind::Ring(Ring), Kind::Reference(Reference)];
+        own.into_iter().flatten().chain(others).map(Self)
     }
 }
 
 impl Kind {
     fn provider(&self) -> &dyn Provider {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(avx512) => avx512,
             Self::Ring(ring) => ring,
             Self::Reference(reference) => reference,
         }

@@ -12,12 +12,21 @@
 //! | `check` | refuses wrong batches before a byte is written |
 //! | `cipher` | chooses a provider at run time |
 //! | `provider` | what a provider implements behind the checks |
+//! | `lanes` | whole batches by a vector kernel: blocks of all packets as one stream, tags of 8 packets at once |
+//! | `avx512` | the vector kernels |
+//! | `own` | `lanes`, and the library where a batch is too small for it |
 //! | `reference`, `library` | providers of one packet at a time: `chacha20poly1305` and `ring` |
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub mod batch;
 mod check;
 mod cipher;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod library;
+#[cfg(target_arch = "x86_64")]
+mod own;
 mod provider;
 mod reference;
 #[cfg(test)]

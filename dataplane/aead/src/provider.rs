@@ -42,7 +42,7 @@ pub(crate) trait Provider {
     ) -> usize;
 }
 
-impl<P: Provider> Aead for P {
+impl<P: Provider + ?Sized> Aead for P {
     fn name(&self) -> &'static str {
         self.label()
     }

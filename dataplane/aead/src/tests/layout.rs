@@ -92,7 +92,7 @@ fn spoil(provider: &dyn Provider, keys: &[Key], packets: &[Packet], wrong: usize
         _ => gather[wrong * 4 + flip % 4] ^= 1 << (flip % 8),
     }
     let before = arena.clone();
-    let opened = provider.open_batch_checked(keys, &gather, &mut arena, &mut opens).unwrap();
+    let opened = provider.open_batch(keys, &gather, &mut arena, &mut opens).unwrap();
     let name = provider.label();
     assert_eq!(opened, packets.len() - 1, "{name} {part}");
     let mut want = before.clone();
@@ -125,29 +125,5 @@ fn a_nonce_is_four_zero_bytes_and_the_counter() {
             .unwrap();
         want.extend_from_slice(&tag);
         assert_eq!(arena, want, "{}", cipher.name());
-    }
-}
-
-/// The checked interface, reachable for a boxed provider.
-trait Checked {
-    fn open_batch_checked(
-        &self,
-        keys: &[Key],
-        gather: &[u8],
-        arena: &mut [u8],
-        batch: &mut [OpenDesc],
-    ) -> Result<usize, crate::batch::BatchError>;
-}
-
-impl Checked for dyn Provider + '_ {
-    fn open_batch_checked(
-        &self,
-        keys: &[Key],
-        gather: &[u8],
-        arena: &mut [u8],
-        batch: &mut [OpenDesc],
-    ) -> Result<usize, crate::batch::BatchError> {
-        let cipher = Cipher::named(self.label()).unwrap();
-        cipher.open_batch(keys, gather, arena, batch)
     }
 }

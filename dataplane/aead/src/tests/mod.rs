@@ -3,6 +3,8 @@
 
 mod layout;
 mod lengths;
+#[cfg(target_arch = "x86_64")]
+mod parts;
 mod refusals;
 mod vectors;
 
@@ -15,7 +17,16 @@ use crate::provider::{Provider, nonce};
 
 /// Every provider under test.
 fn providers() -> Vec<Box<dyn Provider>> {
-    Cipher::available().map(|cipher| Box::new(cipher) as Box<dyn Provider>).collect()
+    let mut providers: Vec<Box<dyn Provider>> = Vec::new();
+    for cipher in Cipher::available() {
+        providers.push(Box::new(cipher));
+    }
+    // Without the library that stands in for small batches.
+    #[cfg(target_arch = "x86_64")]
+    if let Some(lanes) = crate::avx512::lanes() {
+        providers.push(Box::new(lanes));
+    }
+    providers
 }
 
 /// A packet to be sealed, with what must come out.

@@ -1,0 +1,124 @@
+//! The kernel for processors with AVX-512 (F, BW, VL, DQ, IFMA, VBMI2): Zen 4, Ice Lake and later.
+//!
+//! Contains unsafe: vector instructions, which need a processor that has them, and pointers.
+
+mod chacha;
+mod poly1305;
+
+use core::arch::x86_64::*;
+
+use crate::batch::Key;
+use crate::lanes::Lanes;
+use crate::lanes::kernel::{Block, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
+
+/// The kernel; to hold one is to have asked the processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+/// Batches on this kernel, if this processor can run it.
+pub(crate) fn lanes() -> Option<Lanes<Avx512>> {
+    let able = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512ifma")
+        && is_x86_feature_detected!("avx512vbmi2")
+        && is_x86_feature_detected!("bmi2");
+    // SAFETY: the processor has every feature that functions of this kernel enable.
+    able.then(|| unsafe { Lanes::new(Avx512(())) })
+}
+
+impl Kernel for Avx512 {
+    type Powers = poly1305::Powers;
+    type Sums = poly1305::Sums;
+
+    const LABEL: &'static str = "avx512";
+    // Measured; see `own`.
+    const PACKETS_MIN: usize = 6;
+    const POWERS: poly1305::Powers = poly1305::Powers::ZERO;
+    const SUMS: poly1305::Sums = poly1305::Sums::ZERO;
+
+    #[inline(always)]
+    unsafe fn chacha(keys: &[Key], group: &Group) {
+        // SAFETY: the caller's.
+        unsafe { chacha::blocks(keys, group) };
+    }
+
+    #[inline(always)]
+    unsafe fn powers(powers: &mut Self::Powers, keys: [&Block; SUMS]) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::powers(powers, keys) };
+    }
+
+    #[inline(always)]
+    unsafe fn absorb(
+        sums: &mut Self::Sums,
+        powers: &Self::Powers,
+        at: &[*const u8; SUMS],
+        steps: usize,
+        marks: &Marks,
+        active: u8,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::absorb(sums, powers, at, steps, marks, active) };
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sums: &Self::Sums, powers: &Self::Powers) -> Tags {
+        // SAFETY: the caller's.
+        unsafe { poly1305::finish(sums, powers) }
+    }
+
+    #[inline(always)]
+    unsafe fn stage(block: &mut Block, parts: [Part; 2], lengths: Option<Lengths>) {
+        // SAFETY: the caller's.
+        unsafe { stage(block, parts, lengths) };
+    }
+
+    #[inline(always)]
+    unsafe fn emit(dst: *mut u8, block: &Block, len: usize) {
+        // SAFETY: the caller's.
+        unsafe { emit(dst, block, len) };
+    }
+}
+
+/// The bytes of a block that the part covers; zero elsewhere.
+///
+/// # Safety
+/// AVX-512; the part's bytes that fall into the block can be read.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+unsafe fn covered(part: &Part) -> __m512i {
+    let (start, end) = part.cover();
+    let mask = _bzhi_u64(!0, end as u32) & !_bzhi_u64(!0, start as u32);
+    let block = part.ptr.wrapping_offset(part.offset.wrapping_neg());
+    // SAFETY: only bytes under the mask are read, which are the part's.
+    unsafe { _mm512_maskz_loadu_epi8(mask, block.cast()) }
+}
+
+/// # Safety
+/// As [`Kernel::stage`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi2")]
+unsafe fn stage(block: &mut Block, parts: [Part; 2], lengths: Option<Lengths>) {
+    // SAFETY: the caller's.
+    let mut bytes = unsafe { _mm512_or_si512(covered(&parts[0]), covered(&parts[1])) };
+    if let Some(lengths) = lengths {
+        let pair = _mm_set_epi64x(lengths.text as i64, lengths.aad as i64);
+        let mask = 3u8 << (2 * lengths.at);
+        bytes = _mm512_or_si512(bytes, _mm512_maskz_broadcast_i64x2(mask, pair));
+    }
+    // SAFETY: a block is 64 bytes, aligned to 64.
+    unsafe { _mm512_store_si512((&raw mut *block).cast(), bytes) };
+}
+
+/// # Safety
+/// As [`Kernel::emit`].
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+unsafe fn emit(dst: *mut u8, block: &Block, len: usize) {
+    let mask = _bzhi_u64(!0, len as u32);
+    // SAFETY: a block is 64 bytes, aligned to 64; only the first `len` bytes are written.
+    unsafe {
+        let bytes = _mm512_load_si512((&raw const *block).cast());
+        _mm512_mask_storeu_epi8(dst.cast(), mask, bytes);
+    }
+}

@@ -1,0 +1,262 @@
+//! Hot: whole batches through a vector kernel.
+//!
+//! Sealing: 1. packets in order of length, so that neighbours finish together; 2. all blocks of all packets as one stream
+//! ([`stream`]), one-time keys first; 3. as soon as 8 packets are made, while they are in the nearest cache, their tags
+//! ([`mac`]). Opening: 1. one-time keys of all packets; 2. tags of 8 packets; 3. those whose tag was right go into the
+//! stream, the others are never decrypted.
+//!
+//! Costs: no allocation, no copy of a packet beside the cipher itself. Time and memory accesses depend on lengths, places
+//! and on whether a tag was right, never on a key or a byte of a packet.
+//!
+//! Contains unsafe: pointers into checked arenas go to the stream and the tags, and secrets on the stack are erased.
+
+pub(crate) mod kernel;
+mod mac;
+mod packet;
+mod stream;
+
+use core::mem::MaybeUninit;
+
+use arrayvec::ArrayVec;
+use zeroize::{optimization_barrier, zeroize_stack};
+
+use crate::batch::{BATCH_MAX, Key, OpenDesc, SealDesc, SealInPlaceDesc};
+use crate::lanes::kernel::{BLOCKS, Block, Kernel, SUMS, Tags};
+use crate::lanes::mac::{Desk, Message};
+use crate::lanes::packet::{Bytes, Packet};
+use crate::lanes::stream::Stream;
+use crate::provider::Provider;
+
+/// Our own provider on a vector kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lanes<K>(K);
+
+type Packets = ArrayVec<Packet, BATCH_MAX>;
+
+impl<K: Kernel> Lanes<K> {
+    /// # Safety
+    /// The processor has the kernel's features.
+    pub(crate) const unsafe fn new(kernel: K) -> Self {
+        Self(kernel)
+    }
+}
+
+/// What must not stay on the stack: one-time keys, what tags are made on, and blocks put together in slots.
+struct Secrets<K: Kernel> {
+    one_time: [MaybeUninit<Block>; BATCH_MAX],
+    slots: [Block; BLOCKS],
+    desk: Desk<K>,
+    used: usize,
+}
+
+impl<K: Kernel> Secrets<K> {
+    fn new(used: usize) -> Self {
+        Self {
+            one_time: [MaybeUninit::uninit(); BATCH_MAX],
+            slots: [Block::ZERO; BLOCKS],
+            desk: Desk::new(),
+            used,
+        }
+    }
+}
+
+impl<K: Kernel> Drop for Secrets<K> {
+    fn drop(&mut self) {
+        self.one_time[..self.used].fill(MaybeUninit::new(Block::ZERO));
+        self.slots = [Block::ZERO; BLOCKS];
+        self.desk = Desk::new();
+        optimization_barrier(self);
+        // The frames of the kernels lay below, with what they spilled.
+        zeroize_stack::<FRAMES_LEN>();
+    }
+}
+
+/// Bytes of stack below a call that kernels use: the deepest frame seen in the assembly is less than 3 KiB.
+const FRAMES_LEN: usize = 3072;
+
+impl<K: Kernel> Lanes<K> {
+    /// Seals packets, each to its place.
+    ///
+    /// # Safety
+    /// Every packet was checked: its key is among the keys, what it reads can be read, `len + TAG_LEN` bytes at `dst` can
+    /// be written and belong to no other packet nor, but in place, to what is read.
+    unsafe fn seal_all(keys: &[Key], packets: &mut [Packet]) {
+        sort(packets);
+        let mut secrets = Secrets::<K>::new(packets.len());
+        let Secrets { one_time, slots, desk, .. } = &mut secrets;
+        let mut stream = Stream::new(keys, slots);
+        for (packet, block) in packets.iter().zip(one_time.iter_mut()) {
+            // SAFETY: `self` proves the kernel (so below); the block is written before `flush` returns.
+            unsafe { stream.one_time_key::<K>(packet, block.as_mut_ptr()) };
+        }
+        let mut tagged = 0;
+        for packet in packets.iter() {
+            // SAFETY: the caller's.
+            unsafe { stream.text::<K>(packet) };
+            if stream.finished() >= tagged + SUMS {
+                let range = tagged..tagged + SUMS;
+                let one_time = &one_time[range.clone()];
+                // SAFETY: a finished packet's output is written, and its one-time key was before.
+                unsafe { put_tags::<K>(&packets[range], one_time, desk) };
+                tagged += SUMS;
+            }
+        }
+        // SAFETY: the caller's.
+        unsafe { stream.flush::<K>() };
+        while tagged < packets.len() {
+            let range = tagged..packets.len().min(tagged + SUMS);
+            let one_time = &one_time[range.clone()];
+            // SAFETY: everything is finished.
+            unsafe { put_tags::<K>(&packets[range], one_time, desk) };
+            tagged += SUMS;
+        }
+    }
+
+    /// Opens packets where they lie and tells which, by their index before sorting.
+    ///
+    /// # Safety
+    /// As [`Lanes::seal_all`], in place.
+    unsafe fn open_all(keys: &[Key], packets: &mut [Packet]) -> u64 {
+        sort(packets);
+        let mut secrets = Secrets::<K>::new(packets.len());
+        let Secrets { one_time, slots, desk, .. } = &mut secrets;
+        let mut stream = Stream::new(keys, slots);
+        for (packet, block) in packets.iter().zip(one_time.iter_mut()) {
+            // SAFETY: `self` proves the kernel (so below); the block is written before `flush` returns.
+            unsafe { stream.one_time_key::<K>(packet, block.as_mut_ptr()) };
+        }
+        // SAFETY: the blocks are still there.
+        unsafe { stream.flush::<K>() };
+        let mut opened = 0;
+        let mut checked = 0;
+        for (packets, one_time) in packets.chunks(SUMS).zip(one_time.chunks(SUMS)) {
+            // SAFETY: the texts can be read; the one-time keys are made.
+            let tags = unsafe { tags_of::<K>(packets, one_time, desk) };
+            for (lane, packet) in packets.iter().enumerate() {
+                // SAFETY: the tag lies behind the text, within the arena.
+                let tag = unsafe { packet.dst.add(packet.len).cast::<[u64; 2]>().read_unaligned() };
+                let low = tags.low[lane] ^ u64::from_le(tag[0]);
+                let high = tags.high[lane] ^ u64::from_le(tag[1]);
+                // One decision on all bits at once; which bit differed is never asked.
+                if low | high == 0 {
+                    opened |= 1 << packet.index;
+                    // SAFETY: the caller's.
+                    unsafe { stream.text::<K>(packet) };
+                }
+            }
+            checked += packets.len();
+        }
+        debug_assert_eq!(checked, packets.len());
+        // SAFETY: the caller's.
+        unsafe { stream.flush::<K>() };
+        opened
+    }
+}
+
+/// Order in which packets are worked on: as they come where their lengths are equal, else the longest first.
+fn sort(packets: &mut [Packet]) {
+    if packets.windows(2).any(|pair| pair[0].len != pair[1].len) {
+        packets.sort_unstable_by_key(|packet| core::cmp::Reverse(packet.len));
+    }
+}
+
+/// Tags of at most 8 packets whose ciphertext lies at `dst`.
+///
+/// # Safety
+/// The processor has the kernel, the texts can be read, the one-time keys are made.
+#[inline(always)]
+unsafe fn tags_of<K: Kernel>(
+    packets: &[Packet],
+    one_time: &[MaybeUninit<Block>],
+    desk: &mut Desk<K>,
+) -> Tags {
+    let mut messages: ArrayVec<Message, SUMS> = packets
+        .iter()
+        .map(|packet| {
+            let text = Bytes { ptr: packet.dst, len: packet.len };
+            Message::new(packet.aad, text)
+        })
+        .collect();
+    // SAFETY: the caller's; the one-time keys were made, so they are initialised.
+    unsafe {
+        let one_time = core::slice::from_raw_parts(one_time.as_ptr().cast(), one_time.len());
+        mac::tags::<K>(&mut messages, one_time, desk)
+    }
+}
+
+/// Puts tags behind at most 8 packets.
+///
+/// # Safety
+/// As [`tags_of`]; the tags' places can be written.
+#[inline(always)]
+unsafe fn put_tags<K: Kernel>(packets: &[Packet], one_time: &[MaybeUninit<Block>], desk: &mut Desk<K>) {
+    // SAFETY: the caller's.
+    let tags = unsafe { tags_of::<K>(packets, one_time, desk) };
+    for (lane, packet) in packets.iter().enumerate() {
+        let tag = [tags.low[lane].to_le(), tags.high[lane].to_le()];
+        // SAFETY: the tag's place lies behind the text, within the arena.
+        unsafe { packet.dst.add(packet.len).cast::<[u64; 2]>().write_unaligned(tag) };
+    }
+}
+
+impl<K: Kernel> Provider for Lanes<K> {
+    fn label(&self) -> &'static str {
+        K::LABEL
+    }
+
+    fn seal(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        source: &[u8],
+        arena: &mut [u8],
+        batch: &[SealDesc],
+    ) {
+        let arena = arena.as_mut_ptr();
+        let mut packets: Packets = (0..)
+            .zip(batch)
+            .map(|(index, desc)| Packet::seal(index, prefix, gather, source, arena, desc))
+            .collect();
+        // SAFETY: the batch was checked; sources are borrowed shared and the arena exclusively, so they do not overlap.
+        unsafe { Self::seal_all(keys, &mut packets) };
+    }
+
+    fn seal_here(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        arena: &mut [u8],
+        batch: &[SealInPlaceDesc],
+    ) {
+        let arena = arena.as_mut_ptr();
+        let mut packets: Packets = (0..)
+            .zip(batch)
+            .map(|(index, desc)| Packet::seal_here(index, prefix, gather, arena, desc))
+            .collect();
+        // SAFETY: the batch was checked; the arena is borrowed exclusively.
+        unsafe { Self::seal_all(keys, &mut packets) };
+    }
+
+    fn open(
+        &self,
+        prefix: u32,
+        keys: &[Key],
+        gather: &[u8],
+        arena: &mut [u8],
+        batch: &mut [OpenDesc],
+    ) -> usize {
+        let arena = arena.as_mut_ptr();
+        let mut packets: Packets = (0..)
+            .zip(batch.iter())
+            .map(|(index, desc)| Packet::open(index, prefix, gather, arena, desc))
+            .collect();
+        // SAFETY: the batch was checked; the arena is borrowed exclusively.
+        let opened = unsafe { Self::open_all(keys, &mut packets) };
+        for (index, desc) in batch.iter_mut().enumerate() {
+            desc.opened = opened >> index & 1 == 1;
+        }
+        opened.count_ones() as usize
+    }
+}

@@ -1,0 +1,96 @@
+//! What each part of a kernel costs, printed; no assertion. Ignored by default, for it is a measurement:
+//! `cargo test --release -p dataplane-aead parts -- --ignored --nocapture`.
+
+use core::arch::x86_64::_rdtsc;
+use core::hint::black_box;
+
+use super::*;
+use crate::lanes::kernel::{BLOCKS, Block, Group, Kernel, Marks, SUMS, Segment};
+
+/// Cycles of the time stamp counter for one call, the least of many.
+fn least(mut call: impl FnMut()) -> f64 {
+    let mut least = u64::MAX;
+    for _ in 0..2_000 {
+        // SAFETY: every x86-64 processor has the counter.
+        let start = unsafe { _rdtsc() };
+        for _ in 0..16 {
+            call();
+        }
+        // SAFETY: as above.
+        least = least.min(unsafe { _rdtsc() } - start);
+    }
+    least as f64 / 16.0
+}
+
+/// Core cycles in a cycle of the time stamp counter: additions that wait for each other take one each.
+fn clock() -> f64 {
+    1_000.0
+        / least(|| {
+            let mut x = black_box(1u64);
+            for _ in 0..125 {
+                // SAFETY: adds registers.
+                unsafe {
+                    core::arch::asm!(
+                        "add {x}, {x}", "add {x}, {x}", "add {x}, {x}", "add {x}, {x}",
+                        "add {x}, {x}", "add {x}, {x}", "add {x}, {x}", "add {x}, {x}",
+                        x = inout(reg) x, options(nostack, nomem)
+                    );
+                }
+            }
+            black_box(x);
+        })
+}
+
+fn parts<K: Kernel>() {
+    let keys = Random(20).keys(2);
+    let mut arena = vec![Block::ZERO; 256];
+    let base: *mut u8 = arena.as_mut_ptr().cast();
+    let clock = clock();
+    println!("{}: {clock:.2} core cycles per TSC cycle", K::LABEL);
+    let mut group = Group {
+        segments: [Segment::EMPTY; BLOCKS],
+        count: 1,
+        src: [base.cast_const(); BLOCKS],
+        dst: [base; BLOCKS],
+    };
+    for lane in 0..BLOCKS {
+        group.src[lane] = base.wrapping_add(8_192 + lane * 64 + 8);
+        group.dst[lane] = base.wrapping_add(lane * 64 + 16);
+    }
+    for count in [1, 2, 16] {
+        group.count = count;
+        for (first, segment) in (0..).zip(&mut group.segments) {
+            segment.first = first;
+            segment.key = first % 2;
+        }
+        // SAFETY: pointers lie in the arena; the processor was asked.
+        let cycles = clock * least(|| unsafe { K::chacha(&keys, &group) });
+        println!("  chacha, {count} packets and keys: {cycles:.0} cycles, {:.3} per byte", cycles / 1024.0);
+    }
+    let mut powers = K::POWERS;
+    // SAFETY: the processor was asked.
+    let cycles = clock * least(|| unsafe { K::powers(&mut powers, [&arena[0]; SUMS]) });
+    println!("  powers: {cycles:.0} cycles");
+    let mut sums = K::SUMS;
+    let at = core::array::from_fn(|lane| base.cast_const().wrapping_add(lane * 1468 + 16));
+    for steps in [1, 4, 22] {
+        // SAFETY: pointers lie in the arena; the processor was asked.
+        let call = || unsafe { K::absorb(&mut sums, &powers, &at, steps, &Marks::ALL, 255) };
+        let cycles = clock * least(call);
+        println!("  absorb {steps}: {cycles:.0} cycles, {:.3} per byte", cycles / (512 * steps) as f64);
+    }
+    let call = || {
+        // SAFETY: the processor was asked.
+        black_box(unsafe { K::finish(&sums, &powers) });
+    };
+    let cycles = clock * least(call);
+    println!("  finish: {cycles:.0} cycles");
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn parts_cost_what_is_printed() {
+    if crate::avx512::lanes().is_some() {
+        parts::<crate::avx512::Avx512>();
+    }
+}
