@@ -100,6 +100,20 @@ impl<A: Aead> Shard<A> {
         }
     }
 
+    /// Forgets a local address from which the kernel refused to send: every peer that was last heard there is answered from
+    /// whatever address the kernel chooses, until it is heard again (WG-55). Cold: walks all peers.
+    pub fn source_refused(&mut self, tuple: &FourTuple) {
+        if tuple.local_ip.is_some() {
+            for peer in self.peers.all_mut() {
+                if let Some(Path::Direct(path)) = &mut peer.path
+                    && (path.socket, path.local_ip) == (tuple.socket, tuple.local_ip)
+                {
+                    path.local_ip = None;
+                }
+            }
+        }
+    }
+
     fn emit(&mut self, tuple: &FourTuple, bytes: &[u8], tx: &mut impl TxSink) -> bool {
         let meta = TxMeta { tuple: *tuple, class: TrafficClass::HANDSHAKE };
         match tx.reserve_train(&meta, bytes.len(), 1, bytes.len()) {

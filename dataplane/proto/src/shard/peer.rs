@@ -165,6 +165,10 @@ impl Peers {
         &mut self.hot[local as usize]
     }
 
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.hot.iter_mut()
+    }
+
     #[inline]
     pub(super) fn cold(&self, local: LocalId) -> &Cold {
         &self.cold[local as usize]

@@ -1,9 +1,22 @@
 //! Scenarios in virtual time: two shards joined in memory.
 
 mod data;
+mod inner;
 mod pair;
+mod paths;
 
-use dataplane_wire::Ecn;
+use core::time::Duration;
+
+use dataplane_wire::{DropReason, Ecn, FourTuple, TrafficClass};
 
 use super::*;
-use pair::{A, B, Pair, tcp_super, udp4};
+use crate::messages::{Command, Event, HandshakeBytes, HandshakeCause, Path};
+use pair::{A, B, INTERFACE, MTU, Pair, tcp_super, udp4};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}

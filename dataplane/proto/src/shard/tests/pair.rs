@@ -5,8 +5,9 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
-use dataplane_aead::{Key, Reference};
+use dataplane_aead::{Aead, Key, OpenDesc, Reference, SealInPlaceDesc, Span};
 use dataplane_wire::offload::VnetHeader;
+use dataplane_wire::wireguard::Data;
 use dataplane_wire::{
     DropReason, Ecn, FourTuple, Instant, InterfaceId, PeerId, RxMeta, SocketId, TrafficClass, Train, TxFull,
     TxMeta, TxSink,
@@ -142,6 +143,8 @@ pub(super) struct Pair {
     pub(super) now: Instant,
     pub(super) sides: [Side; 2],
     keys: u8,
+    /// The session that was installed last, as each side has it.
+    latest: [Option<Keypair>; 2],
 }
 
 pub(super) const INTERFACE: InterfaceId = InterfaceId(0);
@@ -175,7 +178,7 @@ impl Pair {
                 sessions: 0,
             }
         });
-        let mut pair = Self { now, sides, keys: 0 };
+        let mut pair = Self { now, sides, keys: 0, latest: [None, None] };
         for side in [A, B] {
             let peer = pair.sides[side].peer;
             let keys = InterfaceKeys::of(&[side as u8; 32]);
@@ -256,6 +259,7 @@ impl Pair {
         };
         let response = (keypair.role == Role::Responder)
             .then(|| (from, HandshakeBytes::copy_from(&[2; 92]).expect("a response fits")));
+        self.latest[side] = Some(keypair.clone());
         let peer = self.sides[side].peer;
         let unix_ns = 1_700_000_000_000_000_000;
         self.command(
@@ -292,6 +296,36 @@ impl Pair {
         let Side { shard, tx, address, .. } = &mut self.sides[side];
         shard.flush(tx);
         tx.take(*address)
+    }
+
+    /// A datagram from a side under its latest session, with any counter and any plaintext.
+    pub(super) fn forge(&self, from: usize, counter: u64, plain: &[u8]) -> Datagram {
+        let keypair = self.latest[from].as_ref().expect("a session");
+        let mut bytes = vec![0; 16 + plain.len() + 16];
+        Data::emit_header(bytes.first_chunk_mut().expect("a header"), keypair.remote_index, counter);
+        bytes[16..16 + plain.len()].copy_from_slice(plain);
+        let text = Span { offset: 16, len: plain.len() as u32 };
+        let desc = SealInPlaceDesc { key: 0, counter, aad: Span::default(), text };
+        Reference.seal_in_place(&[keypair.send.clone()], &[], &mut bytes, &[desc]).expect("a batch");
+        Datagram {
+            from: self.sides[from].address,
+            to: self.sides[1 - from].address,
+            local_ip: None,
+            class: TrafficClass::default(),
+            bytes,
+        }
+    }
+
+    /// The plaintext of a datagram from a side under its latest session, padding and all.
+    pub(super) fn plaintext(&self, from: usize, datagram: &Datagram) -> Vec<u8> {
+        let keypair = self.latest[from].as_ref().expect("a session");
+        let mut bytes = datagram.bytes.clone();
+        let counter = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
+        let text = Span { offset: 16, len: bytes.len() as u32 - 32 };
+        let mut batch = [OpenDesc { key: 0, counter, aad: Span::default(), text, opened: false }];
+        let opened = Reference.open_batch(&[keypair.send.clone()], &[], &mut bytes, &mut batch);
+        assert_eq!(opened, Ok(1));
+        bytes[16..bytes.len() - 16].to_vec()
     }
 
     /// Hands datagrams to a side, one receive call for all, each a train of its own.
