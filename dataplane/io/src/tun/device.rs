@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::TunError;
-use super::gso::{self, Fit};
+use super::gso::{self, SuperPackets};
 use super::ioctl::{self, Attached, Offloads};
 use super::queue::Queue;
 
@@ -50,6 +50,7 @@ pub struct Device {
     /// `None` where the interface is not in the namespace of this thread.
     index: Option<u32>,
     offloads: Offloads,
+    super_packets: SuperPackets,
     links: Links,
 }
 
@@ -129,7 +130,8 @@ impl Device {
         let mut links = Links::open().map_err(TunError::io("opening a netlink socket"))?;
         let state = links.find(&name).ok();
         let index = state.as_ref().map(|state| state.index);
-        Ok((Self { name, index, offloads: Offloads::NONE, links }, state))
+        let device = Self { name, index, offloads: Offloads::NONE, super_packets: SuperPackets::Auto, links };
+        Ok((device, state))
     }
 
     /// Its name when it was opened.
@@ -165,29 +167,34 @@ impl Device {
         Ok(self.state()?.mtu)
     }
 
-    /// Sets the MTU, and with it how large a super-packet the kernel's TCP makes: one train of datagrams (see [`gso::fit`]).
-    /// Returns those limits.
+    /// Chooses how large super-packets may be; takes effect with the next [`Device::set_mtu`] or [`Device::fit_gso`].
+    pub fn set_super_packets(&mut self, super_packets: SuperPackets) {
+        self.super_packets = super_packets;
+    }
+
+    /// Sets the MTU, and `gso_max_size` to go with it. Returns the latter as it now is: a kernel that does not take it (before
+    /// Linux 4.16) costs speed, and nothing else.
     ///
     /// # Errors
     /// [`TunError::Value`]: the kernel takes 68 to 65,535, and 1,280 at least if IPv6 shall work. [`TunError::Rights`].
-    pub fn set_mtu(&mut self, mtu: u32) -> Result<Fit, TunError> {
+    pub fn set_mtu(&mut self, mtu: u32) -> Result<u32, TunError> {
         self.set("the MTU", mtu, LinkSettings { mtu: Some(mtu), ..LinkSettings::default() })?;
-        self.fit_gso(mtu)
+        let _ = self.fit_gso(mtu);
+        Ok(self.state()?.gso_max_size)
     }
 
-    /// Sets how large a super-packet the kernel's TCP makes, for this MTU: when something else has changed the MTU.
+    /// Sets `gso_max_size` for this MTU, and returns it: when somebody else has changed the MTU.
     ///
     /// # Errors
-    /// [`TunError::Rights`].
-    pub fn fit_gso(&mut self, mtu: u32) -> Result<Fit, TunError> {
-        let fit = gso::fit(mtu);
-        let settings = LinkSettings {
-            gso_max_size: Some(fit.bytes),
-            gso_max_segments: Some(fit.segments),
-            ..LinkSettings::default()
-        };
-        self.set("gso_max_size", fit.bytes, settings)?;
-        Ok(fit)
+    /// [`TunError::Rights`]. [`TunError::Value`]: the kernel does not know how (before Linux 4.16).
+    pub fn fit_gso(&mut self, mtu: u32) -> Result<u32, TunError> {
+        let bytes = self.super_packets.bytes(mtu, gso::forwards);
+        self.set(
+            "gso_max_size",
+            bytes,
+            LinkSettings { gso_max_size: Some(bytes), ..LinkSettings::default() },
+        )?;
+        Ok(bytes)
     }
 
     /// Sets how many packets wait for each queue's reader before the kernel drops them (`txqueuelen`).

@@ -15,21 +15,52 @@ const HEADERS_MAX: u32 = 40 + 32;
 /// The kernel's own limit without `gso_max_size` above 64 KiB.
 const GSO_MAX_SIZE: u32 = 65_536;
 
-/// Limits of an interface.
+/// How large the kernel may make the super-packets that it hands over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SuperPackets {
+    /// [`SuperPackets::Whole`] where the namespace forwards packets at the time of setting, [`SuperPackets::Train`] where not.
+    #[default]
+    Auto,
+    /// What TCP of this host makes becomes exactly one train of datagrams. Right where traffic begins on the host itself.
+    ///
+    /// Not for a router: what the kernel has joined on receipt is often larger, and then it takes it apart to single packets,
+    /// which costs many times the CPU seconds.
+    Train,
+    /// Up to 64 KiB, as the kernel does by itself. Some leave as two trains.
+    Whole,
+}
+
+impl SuperPackets {
+    /// The `gso_max_size` for this MTU. `forwards` decides for [`SuperPackets::Auto`].
+    pub(super) fn bytes(self, mtu: u32, forwards: impl FnOnce() -> bool) -> u32 {
+        let whole = match self {
+            Self::Auto => forwards(),
+            Self::Train => false,
+            Self::Whole => true,
+        };
+        if whole { GSO_MAX_SIZE } else { fit(mtu).bytes }
+    }
+}
+
+/// Whether the namespace of this thread forwards packets of either family. Where that cannot be read, it is taken to.
+pub(super) fn forwards() -> bool {
+    let off = |path| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "0");
+    // A kernel without IPv6 has no second file.
+    const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+    !off("/proc/sys/net/ipv4/ip_forward") || (std::path::Path::new(V6).exists() && !off(V6))
+}
+
+/// Limits for an MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// `gso_max_size`.
     pub bytes: u32,
-    /// `gso_max_segs`.
-    pub segments: u32,
     /// Segments of MTU size that one train of datagrams holds.
     pub train: u32,
 }
 
-/// The limits with which a TCP super-packet of full segments, over IPv4 or IPv6, becomes one train of datagrams.
-///
-/// `bytes` is the largest for which the kernel's TCP does not make one segment more than a train holds. Super-packets of
-/// other origins (forwarded after GRO, UDP) may still be of more segments than a train, and are cut in two by who seals them.
+/// The limit with which a TCP super-packet of full segments, over IPv4 or IPv6, becomes one train of datagrams: the largest
+/// for which the kernel's TCP does not make one segment more than a train holds.
 pub const fn fit(mtu: u32) -> Fit {
     let datagram = mtu.saturating_add(SEGMENT_OVERHEAD);
     let by_bytes = TRAIN_BYTES_MAX / datagram;
@@ -43,11 +74,7 @@ pub const fn fit(mtu: u32) -> Fit {
     // One payload byte less than `train + 1` of the smallest full segments.
     let payload = (train + 1).saturating_mul(mtu.saturating_sub(HEADERS_MAX)).saturating_sub(1);
     let bytes = payload.saturating_add(TCP_HEADER_RESERVE);
-    Fit {
-        bytes: if bytes > GSO_MAX_SIZE { GSO_MAX_SIZE } else { bytes },
-        segments: TRAIN_SEGMENTS_MAX,
-        train,
-    }
+    Fit { bytes: if bytes > GSO_MAX_SIZE { GSO_MAX_SIZE } else { bytes }, train }
 }
 
 #[cfg(test)]
@@ -63,10 +90,18 @@ mod tests {
             );
             for headers in [40, 52, 60, 72] {
                 let payload = fit.bytes - TCP_HEADER_RESERVE;
-                let segments = (payload / (mtu - headers)).min(fit.segments);
+                let segments = payload / (mtu - headers);
                 assert!(segments <= fit.train, "mtu {mtu}, headers {headers}: {segments} of {}", fit.train);
             }
         }
+    }
+
+    #[test]
+    fn a_router_gets_super_packets_whole() {
+        assert_eq!(SuperPackets::Auto.bytes(1420, || true), GSO_MAX_SIZE);
+        assert_eq!(SuperPackets::Auto.bytes(1420, || false), fit(1420).bytes);
+        assert_eq!(SuperPackets::Train.bytes(1420, || true), fit(1420).bytes);
+        assert_eq!(SuperPackets::Whole.bytes(1420, || false), GSO_MAX_SIZE);
     }
 
     #[test]

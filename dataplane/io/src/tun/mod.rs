@@ -14,7 +14,7 @@ mod queue;
 
 pub use device::{Device, Existing, Options, adopt, open};
 pub use error::TunError;
-pub use gso::{Fit, SEGMENT_OVERHEAD, TRAIN_BYTES_MAX, TRAIN_SEGMENTS_MAX, fit};
+pub use gso::{Fit, SEGMENT_OVERHEAD, SuperPackets, TRAIN_BYTES_MAX, TRAIN_SEGMENTS_MAX, fit};
 pub use ioctl::Offloads;
 pub use queue::Queue;
 

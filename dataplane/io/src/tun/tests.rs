@@ -51,15 +51,19 @@ fn a_packet_of_the_kernel_is_read_behind_its_vnet_header() {
 fn mtu_queue_length_and_gso_limits_take_effect() {
     in_namespace(|| {
         let (mut device, _queues) = open(&OPTIONS).unwrap();
-        for mtu in [1280, 1420, 8920] {
-            let fit = device.set_mtu(mtu).unwrap();
+        for (super_packets, mtu) in [
+            (SuperPackets::Auto, 1280),
+            (SuperPackets::Train, 1420),
+            (SuperPackets::Whole, 1420),
+            (SuperPackets::Train, 8920),
+        ] {
+            device.set_super_packets(super_packets);
+            let bytes = device.set_mtu(mtu).unwrap();
+            assert_eq!(bytes, if super_packets == SuperPackets::Whole { 65_536 } else { fit(mtu).bytes });
             let state = device.state().unwrap();
-            assert_eq!(
-                (state.mtu, state.gso_max_size, state.gso_max_segments),
-                (mtu, fit.bytes, fit.segments)
-            );
+            assert_eq!((state.mtu, state.gso_max_size), (mtu, bytes));
             if state.gso_ipv4_max_size != 0 {
-                assert_eq!(state.gso_ipv4_max_size, fit.bytes);
+                assert_eq!(state.gso_ipv4_max_size, bytes);
             }
         }
         device.set_tx_queue_len(4096).unwrap();
@@ -71,6 +75,21 @@ fn mtu_queue_length_and_gso_limits_take_effect() {
         device.add_address(IpAddr::V6(Ipv6Addr::new(0xFD00, 0, 0, 0, 0, 0, 0, 1)), 64).unwrap();
         // Usable at once, without waiting for duplicate address detection.
         UdpSocket::bind("[fd00::1]:0").unwrap();
+    });
+}
+
+#[test]
+fn super_packets_stay_whole_in_a_namespace_that_forwards() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&OPTIONS).unwrap();
+        for path in ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"] {
+            for (value, bytes) in [("0", fit(1420).bytes), ("1", 65_536), ("0", fit(1420).bytes)] {
+                // A sandbox may mount /proc/sys read-only; then it is taken to forward.
+                if std::fs::write(path, value).is_ok() {
+                    assert_eq!(device.set_mtu(1420).unwrap(), bytes, "{path} = {value}");
+                }
+            }
+        }
     });
 }
 

@@ -22,7 +22,7 @@ use dataplane_aead::Cipher;
 use dataplane_io::inner::{Inner, RECV_MIN, RecvError, SendError};
 use dataplane_io::poll::{Interest, Poller, Token};
 use dataplane_io::trains;
-use dataplane_io::tun::{self, Existing, Offloads, Options, Queue};
+use dataplane_io::tun::{self, Existing, Offloads, Options, Queue, SuperPackets};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Most packets or trains from one side before the other has its turn.
@@ -90,6 +90,8 @@ fn run(arguments: &Arguments) -> Result<Totals, Box<dyn Error>> {
         offloads: Offloads::ALL,
     };
     let (mut device, mut queues) = tun::open(&options)?;
+    // A super-packet must fit one train, also in a namespace that forwards.
+    device.set_super_packets(SuperPackets::Train);
     device.set_mtu(arguments.mtu)?;
     let socket = connect(arguments)?;
     let queue = queues.remove(0);
