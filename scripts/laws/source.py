@@ -1,6 +1,7 @@
 """Laws inside of Rust files: unsafe code, clocks and randomness, hot files, length of functions, stubs.
 
-A single line may be excused by a comment `// tidy: REASON` at its end or on the line above it.
+A single line may be excused by a comment `// tidy: REASON` at its end or on the line above it; a whole function, such as
+one that allocates at construction, by the same comment directly above its `fn`.
 """
 
 import re
@@ -46,11 +47,20 @@ class File:
         # Test programs and benches may do what the crate itself may not.
         self.is_shipped = "/src/" in path or path.startswith("src/")
 
-    def excused(self, line):
+        self.excused_functions = set()
+        for _, first, last in rust.functions(self.code):
+            if self._reason_at(first):
+                self.excused_functions.update(range(first, last + 1))
+
+    def _reason_at(self, line):
         """Whether the line (from 1) carries a reason, or the comment line above it does."""
         above = line - 2
         return "tidy:" in self.comment_lines[line - 1] or (
             above >= 0 and not self.code_lines[above].strip() and "tidy:" in self.comment_lines[above])
+
+    def excused(self, line):
+        """Whether a reason is given for the line, or for the function that it stands in."""
+        return line in self.excused_functions or self._reason_at(line)
 
     def hits(self, pattern, tests_too=False):
         """Yields (line, matched text) outside of tests and of excused lines."""
@@ -121,7 +131,7 @@ def _hot(file):
         return
     for verb, pattern in HOT:
         for line, what in file.hits(pattern):
-            yield file.find(line, f"`{what}` {verb} in a hot file (excuse one line by `// tidy: reason`)")
+            yield file.find(line, f"`{what}` {verb} in a hot file (excuse a line, or a whole fn, by `// tidy: reason` above)")
 
 
 def _functions(file):

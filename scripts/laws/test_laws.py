@@ -135,6 +135,8 @@ class Hot(Laws):
     def test_tests_and_excused_lines_of_a_hot_file_are_free(self):
         self.holds(source, self.hot("#[cfg(test)]\nmod tests {\n    fn f() { let x = vec![1]; }\n}\n"))
         self.holds(source, self.hot("fn new() { let x = Vec::new(); // tidy: at construction\n}\n"))
+        self.holds(source, self.hot("/// Makes one.\n#[must_use]\n// tidy: at construction\npub fn new() {\n    vec![1];\n}\n"))
+        self.breaks(source, self.hot("// tidy: at construction\nfn new() {}\nfn f() { vec![1]; }\n"), "8 `vec!`")
         self.breaks(source, self.hot("#[cfg(test)]\nuse x::Y;\nfn f() { let x = vec![1]; }\n"), "allocates")
 
     def test_a_file_that_is_not_hot_may_allocate(self):

@@ -1,0 +1,36 @@
+//! What strangers can send, as plain functions.
+//!
+//! Enters: any bytes. Leaves: nothing, or a panic that says which rule was broken. The same functions are fed by libFuzzer
+//! (`scripts/fuzz TARGET SECONDS`) and, with the committed corpus, by `cargo test`.
+#![forbid(unsafe_code)]
+
+mod datagram;
+mod inner;
+mod offload;
+
+pub use datagram::{classify, messages};
+pub use inner::inner_ip;
+pub use offload::{coalesce, vnet};
+
+/// A function that takes any bytes, under the name of its target and of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("classify", classify),
+    ("messages", messages),
+    ("inner_ip", inner_ip),
+    ("vnet", vnet),
+    ("coalesce", coalesce),
+];
+
+/// The Internet checksum (RFC 1071), written down as the RFC says it and as slowly: what the fast one is held against.
+fn slow_checksum(parts: &[&[u8]]) -> u16 {
+    let bytes: Vec<u8> = parts.concat();
+    let mut sum = 0_u32;
+    for word in bytes.chunks(2) {
+        sum += u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
