@@ -11,6 +11,7 @@ from . import Finding, crates, rust
 FUNCTION_LINES_MAX = 100
 
 _UNSAFE = re.compile(r"\bunsafe\b")
+# A declaration does nothing by itself; what is done stands in a block, or is promised by an impl.
 _UNSAFE_NEEDS_REASON = re.compile(r"\bunsafe\s*(?:\{|impl\b)")
 _IMPURE = re.compile(
     r"\bstd::time::(?:Instant|SystemTime|UNIX_EPOCH|\{[^}]*\b(?:Instant|SystemTime|UNIX_EPOCH)\b)"
@@ -18,7 +19,8 @@ _IMPURE = re.compile(
     r"|\bstd::(?:net::(?:UdpSocket|TcpStream|TcpListener)|thread|process|fs|env)\b")
 _ALLOCATES = re.compile(
     r"\b(?:Vec|VecDeque|Box|Arc|Rc|String|HashMap|BTreeMap|HashSet|BTreeSet)(?:::<[^>]*>)?::(?:new|with_capacity|from)\b"
-    r"|\bvec!|\bformat!|\.to_string\(|\.to_vec\(|\.to_owned\(|\.collect\b")
+    r"|\bvec!|\bformat!|\.to_string\(|\.to_vec\(|\.to_owned\("
+    r"|\.collect::<\s*(?:Vec|String|Box|Arc|HashMap|BTreeMap|HashSet|BTreeSet|VecDeque)\b")
 _PRINTS = re.compile(r"\be?print(?:ln)?!|\bwrite(?:ln)?!|\btracing::(?:\w+!)?|\b(?:trace|debug|info|warn|error|event|span)!|\blog::")
 _LOCKS = re.compile(r"\b(?:Mutex|RwLock|Condvar|Barrier)\b|\.lock\(\)")
 _CLOCKS = re.compile(r"\bInstant::now\b|\bSystemTime::now\b|\bclock_gettime\b")
@@ -94,12 +96,14 @@ def check(tree):
 
 
 def _unsafe(file):
-    if not _UNSAFE.search(file.code):
-        return
-    line = rust.line_of(file.code, _UNSAFE.search(file.code).start())
     if file.package not in crates.MAY_BE_UNSAFE:
-        yield file.find(line, "unsafe code stands in io and aead only")
-    elif "Contains unsafe" not in file.head:
+        for match in _UNSAFE.finditer(file.code):
+            yield file.find(rust.line_of(file.code, match.start()), "unsafe code stands in io and aead only")
+        return
+    said = re.search(r"^\s*//! Contains unsafe", file.comments, re.M)
+    first = _UNSAFE_NEEDS_REASON.search(file.code)
+    if first and not said:
+        line = rust.line_of(file.code, first.start())
         yield file.find(line, "a file with unsafe code says so at its head: `//! Contains unsafe: why`")
     for match in _UNSAFE_NEEDS_REASON.finditer(file.code):
         line = rust.line_of(file.code, match.start())

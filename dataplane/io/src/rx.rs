@@ -34,6 +34,7 @@ impl RxRing {
     ///
     /// # Errors
     /// [`RegionError::Exhausted`].
+    // tidy: at construction
     pub fn new(region: &Region, class: Class, slots: usize) -> Result<Self, RegionError> {
         Ok(Self { run: region.run(class, slots)?, metas: Vec::with_capacity(slots) })
     }

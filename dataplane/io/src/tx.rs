@@ -106,6 +106,7 @@ impl TxBatch {
     ///
     /// # Errors
     /// [`RegionError::Exhausted`].
+    // tidy: at construction
     pub fn new(region: &Region, slabs: usize, trains_max: usize) -> Result<Self, RegionError> {
         let run = region.run(Class::Slab, slabs)?;
         Ok(Self {

@@ -1,5 +1,7 @@
 //! What each part of a kernel costs, printed; no assertion. Ignored by default, for it is a measurement:
 //! `cargo test --release -p dataplane-aead parts -- --ignored --nocapture`.
+//!
+//! Contains unsafe: it reads the time stamp counter, and calls kernels as their callers do.
 
 use core::arch::x86_64::_rdtsc;
 use core::hint::black_box;

@@ -85,6 +85,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`RegionError::Exhausted`]: the plan has no line for it.
+    // tidy: at construction
     pub fn new(region: &Region, sizes: PoolSizes) -> Result<Self, RegionError> {
         let home = Arc::new(Home {
             slabs: Shelf::new(region, Class::Slab, sizes.slabs)?,

@@ -3,6 +3,8 @@
 //! Modelled: the private list, the return queue (a stand-in with crossbeam's shape, see `sync.rs`), the count on `Home`, and who
 //! may touch a buffer's bytes (a ghost cell per buffer, in which loom reports any access that is not ordered with the last).
 //! Not modelled: the inside of crossbeam's ring.
+//!
+//! Contains unsafe: a cell whose access loom orders.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,6 @@
 //! Waiting and waking.
+//!
+//! Contains unsafe: a read of an eventfd by hand.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,6 @@
 //! The kernel's decision against the twin's, over loopback.
+//!
+//! Contains unsafe: a socket option that no crate here knows.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;

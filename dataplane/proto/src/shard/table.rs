@@ -37,6 +37,7 @@ pub(super) struct Table {
 }
 
 impl Table {
+    // tidy: at construction
     pub(super) fn new() -> Self {
         Self { places: vec![EMPTY; 64], taken: 0 }
     }
@@ -104,6 +105,7 @@ impl Table {
         at
     }
 
+    // tidy: when a session is installed, not per packet
     fn grow(&mut self) {
         let twice = vec![EMPTY; self.places.len() * 2];
         for place in core::mem::replace(&mut self.places, twice) {
