@@ -18,13 +18,7 @@ pub const VNET_HEADER_LEN: usize = 10;
 pub const PARTS_MAX: usize = 64;
 
 /// A range of the arena that a gather write takes its bytes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// First byte.
-    pub offset: u32,
-    /// Number of bytes.
-    pub len: u32,
-}
+pub use dataplane_wire::Span as Part;
 
 /// What a packet's vnet header makes of it: its `gso_type` without the ECN flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +116,7 @@ pub trait Inner {
     /// [`RecvError::Gone`]: leave. [`RecvError::Io`]: count, and go on.
     fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, RecvError>;
 
-    /// Writes a packet or super-packet: `head` (the vnet header and at least the first bytes of the packet), then `parts` of
+    /// Writes a packet or super-packet: `head` (the vnet header, and the first bytes of the packet if there are any to say anew), then `parts` of
     /// `arena` in this order. All or nothing.
     ///
     /// Cost: one system call, no copy in user space.
@@ -145,7 +139,7 @@ pub const RECV_MIN: usize = VNET_HEADER_LEN + 65_536;
 /// Checks the bounds of a gather write. On return every part lies in the arena.
 pub(crate) fn check_gather(head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError> {
     let inside = |part: &Part| part.offset as u64 + u64::from(part.len) <= arena.len() as u64;
-    if head.len() > VNET_HEADER_LEN && parts.len() <= PARTS_MAX && parts.iter().all(inside) {
+    if head.len() >= VNET_HEADER_LEN && parts.len() <= PARTS_MAX && parts.iter().all(inside) {
         Ok(())
     } else {
         Err(SendError::OutOfBounds)

@@ -55,6 +55,14 @@ impl Queue {
         self.gso[kind as usize] = Gso::Off(0);
     }
 
+    /// A second handle of the same queue: for a worker that writes to a queue which another one reads.
+    ///
+    /// # Errors
+    /// Those of `dup`: no descriptors are left (raise `RLIMIT_NOFILE`).
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, vnet: self.vnet, gso: self.gso })
+    }
+
     /// The descriptor, to be handed to another process or [`adopt`](super::adopt)ed again.
     pub fn into_fd(self) -> OwnedFd {
         self.fd

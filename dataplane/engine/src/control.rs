@@ -1,0 +1,317 @@
+//! The control thread: the node, requests of the embedder, opening and closing of sockets and devices.
+//!
+//! Nothing here is on the way of a packet. When this thread stalls or dies, workers go on with the last they were told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, SystemTime};
+
+use dataplane_proto::node::{Node, NodeConfig, Notice};
+use dataplane_wire::{CoreId, Instant, InterfaceId};
+
+use crate::applied::{AnswerOnDrop, Reply};
+use crate::clock;
+use crate::config::{Limits, Offloads};
+use crate::controllers::{Controllers, Fence, FromControllers, ToControllers};
+use crate::engine::{Change, InterfaceSnapshot};
+use crate::error::InterfaceError;
+use crate::events::{Event, EventSender};
+use crate::interface::Interface;
+use crate::link::{WorkerCommand, WorkerLink};
+use crate::opened::Opened;
+
+/// The longest nap: wall clock and liveness are looked at that often.
+const NAP_MAX: Duration = Duration::from_secs(1);
+/// Commands given before requests and events are looked at again.
+const COMMANDS_PER_TURN: usize = 4096;
+/// Between two looks at a worker's full queue.
+const FULL_QUEUE_NAP: Duration = Duration::from_micros(200);
+
+/// What the control thread is asked.
+pub(crate) enum Request {
+    AddInterface {
+        interface: Box<Interface>,
+        reply: Reply<Result<(InterfaceId, Option<String>), InterfaceError>>,
+    },
+    RemoveInterface {
+        interface: InterfaceId,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    Apply {
+        interface: InterfaceId,
+        change: Change,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    Snapshot {
+        interface: InterfaceId,
+        reply: Reply<Result<InterfaceSnapshot, InterfaceError>>,
+    },
+    SetUp {
+        interface: InterfaceId,
+        up: bool,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    SetMtu {
+        interface: InterfaceId,
+        mtu: u16,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    Stop,
+}
+
+pub(crate) struct ControlParts {
+    pub(crate) links: Arc<[WorkerLink]>,
+    pub(crate) inbox: Receiver<Request>,
+    pub(crate) events: EventSender,
+    pub(crate) limits: Limits,
+    pub(crate) offloads: Offloads,
+    pub(crate) core_bits: u8,
+    pub(crate) seed: [u8; 32],
+}
+
+pub(crate) struct Control {
+    pub(crate) links: Arc<[WorkerLink]>,
+    inbox: Receiver<Request>,
+    events: EventSender,
+    pub(crate) limits: Limits,
+    pub(crate) offloads: Offloads,
+    pub(crate) core_bits: u8,
+    pub(crate) node: Node,
+    pub(crate) interfaces: BTreeMap<InterfaceId, Opened>,
+    /// A command that its worker's full queue did not take: nothing overtakes it.
+    held: Option<(CoreId, WorkerCommand)>,
+    /// Answers that wait until what they speak of has taken effect.
+    fences: VecDeque<Fence>,
+    controllers_dead: bool,
+    /// A bit for each worker that has ended.
+    workers_ended: u64,
+}
+
+impl Control {
+    pub(crate) fn new(parts: ControlParts) -> Self {
+        let cores = parts.links.len() as u8;
+        let config =
+            NodeConfig { cores, core_bits: parts.core_bits, seed: parts.seed, limits: parts.limits.node() };
+        Self {
+            links: parts.links,
+            inbox: parts.inbox,
+            events: parts.events,
+            limits: parts.limits,
+            offloads: parts.offloads,
+            core_bits: parts.core_bits,
+            node: Node::new(config, clock::now()),
+            interfaces: BTreeMap::new(),
+            held: None,
+            fences: VecDeque::new(),
+            controllers_dead: false,
+            workers_ended: 0,
+        }
+    }
+
+    /// Runs until it is told to stop or the engine is gone.
+    pub(crate) fn run(mut self) {
+        let Ok(mut controllers) = Controllers::start(std::thread::current()) else { return };
+        loop {
+            let now = clock::now();
+            self.node.set_wall_clock(now, clock::unix_now());
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(Request::Stop) | Err(TryRecvError::Disconnected) => return self.stop(),
+                    Ok(request) => self.serve(request, &mut controllers),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            let busy = self.turn(now, &mut controllers);
+            if !busy && self.fences.is_empty() {
+                let wait = self.node.poll_timeout().map_or(NAP_MAX, |due| due.since(clock::now()));
+                // A worker with a full queue does not call; it is looked at again soon.
+                let nap = if self.held.is_some() { Duration::from_millis(1) } else { NAP_MAX };
+                std::thread::park_timeout(wait.min(nap));
+            }
+        }
+    }
+
+    /// Moves messages between node, workers and controllers. Whether there were any.
+    fn turn(&mut self, now: Instant, controllers: &mut Controllers) -> bool {
+        let mut busy = self.hear_workers(now);
+        while let Ok(message) = controllers.outputs.try_recv() {
+            match message {
+                FromControllers::Output(output) => self.node.handle_controller(now, output),
+                FromControllers::Fence(fence) => self.fence_workers(&fence),
+            }
+            busy = true;
+        }
+        if self.node.poll_timeout().is_some_and(|due| due <= now) {
+            self.node.handle_timeout(now);
+            busy = true;
+        }
+        while controllers.has_room() {
+            let Some((interface, input)) = self.node.poll_controller_input() else { break };
+            controllers.send(ToControllers::Input(interface, input));
+            busy = true;
+        }
+        while controllers.has_room() {
+            // Facts come first: the fence is to come back behind what they lead to.
+            let Some(fence) = self.fences.pop_front() else { break };
+            if controllers.is_dead() {
+                self.fence_workers(&fence);
+            } else {
+                controllers.send(ToControllers::Fence(fence));
+            }
+        }
+        if controllers.is_dead() && !self.controllers_dead {
+            self.controllers_dead = true;
+            self.events.send(Event::ControllersStopped);
+        }
+        for (number, link) in self.links.iter().enumerate() {
+            if link.ended() && self.workers_ended & (1 << number) == 0 {
+                self.workers_ended |= 1 << number;
+                self.events.send(Event::WorkerStopped(number));
+            }
+        }
+        while let Some(notice) = self.node.poll_notice() {
+            self.tell(notice);
+            busy = true;
+        }
+        busy | self.give_commands()
+    }
+
+    fn hear_workers(&mut self, now: Instant) -> bool {
+        let links = Arc::clone(&self.links);
+        let mut busy = false;
+        for (number, link) in links.iter().enumerate() {
+            let core = CoreId(number as u8);
+            // A worker with more to tell than its queues took sleeps on it: it is woken when there is room.
+            let more = link.events.is_full() || link.handshakes.is_full();
+            while let Some(event) = link.events.pop() {
+                self.node.handle_event(now, core, event);
+                busy = true;
+            }
+            while let Some(arrived) = link.handshakes.pop() {
+                self.node.handle_handshake(now, core, &arrived);
+                busy = true;
+            }
+            while let Some(interface) = link.gone.pop() {
+                self.events.send(Event::InterfaceGone(interface));
+            }
+            if more {
+                link.waker.wake();
+            }
+        }
+        busy
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        match notice {
+            Notice::HandshakeComplete { peer, .. } => {
+                self.events.send(Event::Handshake { peer, at: SystemTime::now() });
+            }
+            Notice::HandshakeGivenUp { peer, .. } => self.events.send(Event::HandshakeGivenUp { peer }),
+            _ => {}
+        }
+    }
+
+    /// Gives the node's commands to the workers, in order. Whether any could be given.
+    fn give_commands(&mut self) -> bool {
+        let mut woken = 0u64;
+        let mut given = 0;
+        if let Some((core, command)) = self.held.take() {
+            if !self.give(core, command) {
+                self.links[usize::from(core.0)].waker.wake();
+                return false;
+            }
+            woken |= 1 << core.0;
+        }
+        while given < COMMANDS_PER_TURN && self.held.is_none() {
+            let Some((core, command)) = self.node.poll_command() else { break };
+            woken |= 1 << core.0;
+            given += usize::from(self.give(core, WorkerCommand::Proto(command)));
+        }
+        let any = woken != 0;
+        while woken != 0 {
+            self.links[woken.trailing_zeros() as usize].waker.wake();
+            woken &= woken - 1;
+        }
+        any
+    }
+
+    /// Whether the worker's queue took it; else it is held.
+    fn give(&mut self, core: CoreId, command: WorkerCommand) -> bool {
+        match self.links[usize::from(core.0)].commands.push(command) {
+            Ok(()) => true,
+            Err(command) => {
+                self.held = Some((core, command));
+                false
+            }
+        }
+    }
+
+    /// Gives a command to a worker behind all that were given before, waiting for room.
+    pub(crate) fn give_waiting(&mut self, core: CoreId, mut command: WorkerCommand) {
+        self.settle();
+        let links = Arc::clone(&self.links);
+        let link = &links[usize::from(core.0)];
+        while let Err(back) = link.commands.push(command) {
+            if link.ended() {
+                return;
+            }
+            command = back;
+            link.waker.wake();
+            std::thread::sleep(FULL_QUEUE_NAP);
+        }
+        link.waker.wake();
+    }
+
+    /// Waits until every command that the node has is in its worker's queue.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let given = self.give_commands();
+            match &self.held {
+                None if !given => return,
+                None => {}
+                Some((core, _)) if self.links[usize::from(core.0)].ended() => self.held = None,
+                Some(_) => std::thread::sleep(FULL_QUEUE_NAP),
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request, controllers: &mut Controllers) {
+        match request {
+            Request::AddInterface { interface, reply } => {
+                let added = self.add_interface(*interface, controllers);
+                self.answer(reply, added);
+            }
+            Request::RemoveInterface { interface, reply } => {
+                reply.send(self.remove_interface(interface, controllers));
+            }
+            Request::Apply { interface, change, reply } => {
+                let applied = self.apply(interface, change);
+                self.answer(reply, applied);
+            }
+            Request::Snapshot { interface, reply } => reply.send(self.snapshot(interface)),
+            Request::SetUp { interface, up, reply } => {
+                let set = self.set_up(interface, up);
+                self.answer(reply, set);
+            }
+            Request::SetMtu { interface, mtu, reply } => reply.send(self.set_mtu(interface, mtu)),
+            Request::Stop => {}
+        }
+    }
+
+    /// Answers when everything so far has taken effect: controllers have been heard, and workers have done what they were told.
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
+        self.fences.push_back(Arc::new(AnswerOnDrop::new(reply, answer)));
+    }
+
+    /// The second half of a fence, behind all commands that the node has for the workers.
+    fn fence_workers(&mut self, fence: &Fence) {
+        for number in 0..self.links.len() {
+            self.give_waiting(CoreId(number as u8), WorkerCommand::Fence { _done: Arc::clone(fence) });
+        }
+    }
+
+    fn stop(self) {
+        self.events.close();
+    }
+}

@@ -1,0 +1,81 @@
+//! What can go wrong at the edge, one enum per operation.
+
+use std::io;
+
+use dataplane_io::memory::RegionError;
+use dataplane_io::socket::BindError;
+use dataplane_io::tun::TunError;
+use dataplane_proto::node::ConfigError;
+
+/// The engine shut down before it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has shut down")]
+pub struct Stopped;
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// More workers than the session index has room for, or none.
+    #[error("{0} workers: between 1 and {max} are possible", max = crate::config::WORKERS_MAX)]
+    Workers(usize),
+    /// The region of buffers could not be mapped.
+    #[error(
+        "cannot map {bytes} bytes of buffers: {source}; lower Limits, or raise the memory limit of the process"
+    )]
+    Memory {
+        /// How many were asked for.
+        bytes: usize,
+        /// Why not.
+        source: RegionError,
+    },
+    /// A thread, epoll instance or event descriptor could not be created.
+    #[error("cannot set up {what}: {source}; check the limits on threads and open files (ulimit -u, -n)")]
+    Resource {
+        /// What it was.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A cipher that this machine or build does not have.
+    #[error("no cipher {0:?} here; choose one of: {choices}", choices = crate::config::cipher_names())]
+    Cipher(String),
+}
+
+/// Why a request about an interface failed. Nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// The engine has shut down.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// No such interface: it was removed.
+    #[error("the interface was removed")]
+    Unknown,
+    /// As many as the limits allow.
+    #[error("{0} interfaces exist already: raise Limits::interfaces")]
+    TooMany(usize),
+    /// An own inner side with the wrong number of queues.
+    #[error("{got} queues for {workers} workers: an own inner side needs one for each")]
+    Queues {
+        /// How many there were.
+        got: usize,
+        /// How many there must be.
+        workers: usize,
+    },
+    /// The TUN device.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// The sockets.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The firewall mark.
+    #[error("cannot set the firewall mark: {0}; it needs CAP_NET_ADMIN")]
+    Mark(io::Error),
+    /// Keys, peers or allowed IPs.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Anything else that the kernel refused.
+    #[error("the kernel refused: {0}")]
+    Io(io::Error),
+}

@@ -1,0 +1,221 @@
+//! What happens to peers and interfaces, for whoever drives the engine: bounded, newest state per peer.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
+
+use dataplane_proto::messages::Path;
+use dataplane_wire::{InterfaceId, PeerId};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A handshake with a peer is complete.
+    Handshake {
+        /// With whom.
+        peer: PeerId,
+        /// When.
+        at: SystemTime,
+    },
+    /// Handshakes with a peer were given up after 90 s; a new packet to it starts them again.
+    HandshakeGivenUp {
+        /// With whom.
+        peer: PeerId,
+    },
+    /// A peer is reached by another path than before.
+    Path {
+        /// Which.
+        peer: PeerId,
+        /// The path from now on; `None` for unreachable.
+        path: Option<Path>,
+    },
+    /// An interface went away: its TUN device was deleted.
+    InterfaceGone(InterfaceId),
+    /// A worker ended although nobody asked it to; the others go on.
+    WorkerStopped(usize),
+    /// The thread of the control layers ended: one of them panicked. Data goes on by the last paths.
+    ControllersStopped,
+    /// This many events were lost because nobody fetched them: look at the whole state once.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// Events of one kind about one thing: a newer one takes the place of an older one that nobody has fetched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Topic {
+    Handshake(PeerId),
+    GivenUp(PeerId),
+    Path(PeerId),
+    Interface(InterfaceId),
+    Worker(usize),
+    Controllers,
+}
+
+impl Event {
+    fn topic(&self) -> Option<Topic> {
+        Some(match self {
+            Self::Handshake { peer, .. } => Topic::Handshake(*peer),
+            Self::HandshakeGivenUp { peer } => Topic::GivenUp(*peer),
+            Self::Path { peer, .. } => Topic::Path(*peer),
+            Self::InterfaceGone(interface) => Topic::Interface(*interface),
+            Self::WorkerStopped(worker) => Topic::Worker(*worker),
+            Self::ControllersStopped => Topic::Controllers,
+            Self::Lagged { .. } => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    order: VecDeque<Topic>,
+    latest: HashMap<Topic, Event>,
+    missed: u64,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+/// The engine's end.
+#[derive(Clone)]
+pub(crate) struct EventSender(Arc<Shared>);
+
+/// The stream of events of an engine. It ends when the engine has shut down.
+pub struct Events(Arc<Shared>);
+
+pub(crate) fn channel(capacity: usize) -> (EventSender, Events) {
+    let shared =
+        Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), capacity: capacity.max(1) });
+    (EventSender(Arc::clone(&shared)), Events(shared))
+}
+
+impl EventSender {
+    pub(crate) fn send(&self, event: Event) {
+        let Some(topic) = event.topic() else { return };
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.latest.insert(topic, event).is_none() {
+            if queue.order.len() == self.0.capacity
+                && let Some(oldest) = queue.order.pop_front()
+            {
+                queue.latest.remove(&oldest);
+                queue.missed += 1;
+            }
+            queue.order.push_back(topic);
+        }
+        self.wake(queue);
+    }
+
+    pub(crate) fn close(&self) {
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.closed = true;
+        self.wake(queue);
+    }
+
+    fn wake(&self, mut queue: std::sync::MutexGuard<'_, Queue>) {
+        let waker = queue.waker.take();
+        drop(queue);
+        self.0.changed.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<Event> {
+        if self.missed > 0 {
+            return Some(Event::Lagged { missed: std::mem::take(&mut self.missed) });
+        }
+        let topic = self.order.pop_front()?;
+        self.latest.remove(&topic)
+    }
+}
+
+impl Events {
+    /// The next event, if one is there.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Waits for the next event, for at most `timeout`. `None` when none came or the engine has shut down.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
+        let deadline = StdInstant::now() + timeout;
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(event) = queue.pop() {
+                return Some(event);
+            }
+            let left = deadline.saturating_duration_since(StdInstant::now());
+            if queue.closed || left.is_zero() {
+                return None;
+            }
+            queue = self.0.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The next event; `None` when the engine has shut down.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`Events::next`], for a task that polls by hand.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match queue.pop() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if queue.closed => Poll::Ready(None),
+            None => {
+                queue.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given_up(slot: u32) -> Event {
+        Event::HandshakeGivenUp { peer: PeerId { slot, generation: 0 } }
+    }
+
+    #[test]
+    fn a_full_queue_forgets_the_oldest_and_says_how_many() {
+        let (sender, mut events) = channel(2);
+        for slot in 0..4 {
+            sender.send(given_up(slot));
+        }
+        assert_eq!(events.try_next(), Some(Event::Lagged { missed: 2 }));
+        assert_eq!(events.try_next(), Some(given_up(2)));
+        assert_eq!(events.try_next(), Some(given_up(3)));
+        assert_eq!(events.try_next(), None);
+    }
+
+    #[test]
+    fn the_newest_path_of_a_peer_takes_the_place_of_an_older_one() {
+        let (sender, mut events) = channel(8);
+        let peer = PeerId::default();
+        sender.send(Event::Path { peer, path: None });
+        sender.send(given_up(1));
+        let tuple = dataplane_wire::FourTuple {
+            socket: dataplane_wire::SocketId(0),
+            remote: ([192, 0, 2, 1], 9).into(),
+            local_ip: None,
+        };
+        let newest = Event::Path { peer, path: Some(Path::Direct(tuple)) };
+        sender.send(newest.clone());
+        sender.close();
+        assert_eq!(events.try_next(), Some(newest));
+        assert_eq!(events.next_timeout(Duration::from_secs(60)), Some(given_up(1)));
+        assert_eq!(events.next_timeout(Duration::from_secs(60)), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! Interfaces on the control thread: their devices and sockets, opened as a whole or not at all.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use dataplane_io::inner::Inner;
+use dataplane_io::socket::{BindRequest, Group, SocketRole, bind_group, set_mark};
+use dataplane_io::steer::Steering;
+use dataplane_io::tun;
+use dataplane_proto::keys::Secret;
+use dataplane_proto::node::{Change as NodeChange, HandshakePolicy};
+use dataplane_traversal::Fixed;
+use dataplane_wire::{CoreId, InterfaceId, SocketId};
+
+use crate::clock;
+use crate::config::{Offloads, SocketHook};
+use crate::control::Control;
+use crate::controllers::{Controllers, ToControllers};
+use crate::engine::{Change, InterfaceSnapshot};
+use crate::error::InterfaceError;
+use crate::interface::{Interface, Kind};
+use crate::link::{DropSignal, WorkerCommand};
+
+/// How long workers may take to let go of sockets and devices before the request that waits for it goes on.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The MTU of a device that the engine makes, and of an own inner side: 1500 less IPv6, UDP and WireGuard's overhead.
+const MTU_DEFAULT: u16 = 1420;
+
+/// An interface that is there.
+pub(crate) struct Opened {
+    /// The configured port; 0 for one of the system's choice.
+    port: u16,
+    /// The port that is bound; `None` while down.
+    bound: Option<u16>,
+    /// Duplicates of all workers' sockets.
+    sockets: Vec<UdpSocket>,
+    mark: u32,
+    device: Option<tun::Device>,
+    socket_hook: Option<SocketHook>,
+}
+
+/// One queue per worker, and whether it reads it.
+type Queues = Vec<(Box<dyn Inner + Send>, bool)>;
+
+impl Control {
+    /// Opens everything that the interface needs, then tells node, workers and controllers of it.
+    pub(crate) fn add_interface(
+        &mut self,
+        interface: Interface,
+        controllers: &mut Controllers,
+    ) -> Result<(InterfaceId, Option<String>), InterfaceError> {
+        let free = (0..self.limits.interfaces).map(|number| InterfaceId(number as u16));
+        let mut free = free.filter(|id| !self.interfaces.contains_key(id));
+        let id = free.next().ok_or(InterfaceError::TooMany(self.limits.interfaces))?;
+        let Interface { private_key, port, mark, mtu, inner, controller, socket_hook, up } = interface;
+        let (mut device, queues) = self.open_inner(inner.0)?;
+        let mtu = match (&mut device, mtu) {
+            (Some(device), Some(mtu)) => {
+                device.set_mtu(u32::from(mtu))?;
+                mtu
+            }
+            (Some(device), None) => device.mtu().map_or(MTU_DEFAULT, |mtu| mtu.min(65_535) as u16),
+            (None, mtu) => mtu.unwrap_or(MTU_DEFAULT),
+        };
+        let opened = Opened { port, bound: None, sockets: Vec::new(), mark, device, socket_hook };
+        let name = opened.device.as_ref().map(|device| device.name().to_owned());
+        let group = if up { Some(self.bind(&opened, port, mark)?) } else { None };
+
+        let now = clock::now();
+        let socket = Some(SocketId(id.0));
+        let mut changes = vec![
+            NodeChange::AddInterface { interface: id, mtu, policy: HandshakePolicy::default() },
+            NodeChange::SetSockets { interface: id, v4: socket, v6: socket },
+        ];
+        changes.extend(
+            private_key.map(|key| NodeChange::SetPrivateKey { interface: id, key: Secret::new(key) }),
+        );
+        self.node.apply(now, &changes)?;
+        self.interfaces.insert(id, opened);
+        let controller = controller.unwrap_or_else(|| Box::new(Fixed::new()));
+        controllers.send_waiting(ToControllers::Add(id, controller));
+        for (number, (inner, readable)) in queues.into_iter().enumerate() {
+            let command = WorkerCommand::AddInner { interface: id, inner, readable };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+        if let Some(group) = group {
+            self.adopt(id, group);
+        }
+        Ok((id, name))
+    }
+
+    fn open_inner(&self, kind: Kind) -> Result<(Option<tun::Device>, Queues), InterfaceError> {
+        let workers = self.links.len();
+        let Offloads { tso, uso, .. } = self.offloads;
+        let offloads = tun::Offloads { checksum: tso || uso, tso, uso };
+        let (device, queues) = match kind {
+            Kind::Custom(queues) if queues.len() == workers => {
+                return Ok((None, queues.into_iter().map(|queue| (queue, true)).collect()));
+            }
+            Kind::Custom(queues) => return Err(InterfaceError::Queues { got: queues.len(), workers }),
+            Kind::Tun { name, attach } => {
+                let existing = if attach { tun::Existing::Attach } else { tun::Existing::Refuse };
+                tun::open(&tun::Options { name: &name, queues: workers, existing, offloads })?
+            }
+            Kind::TunFd(fd) => tun::adopt(fd, workers, offloads)?,
+        };
+        let first = queues.first().map(tun::Queue::duplicate).transpose().map_err(InterfaceError::Io)?;
+        let mut all: Queues = Vec::with_capacity(workers);
+        all.extend(queues.into_iter().map(|queue| (Box::new(queue) as Box<dyn Inner + Send>, true)));
+        while all.len() < workers {
+            // One queue for several workers, as an adopted descriptor may have: the first reads it, all write to it.
+            let Some(Ok(queue)) = first.as_ref().map(tun::Queue::duplicate) else { break };
+            all.push((Box::new(queue), false));
+        }
+        Ok((Some(device), all))
+    }
+
+    fn bind(&self, opened: &Opened, port: u16, mark: u32) -> Result<(Group, Vec<UdpSocket>), InterfaceError> {
+        let hook = opened.socket_hook.clone();
+        let call = hook.as_ref().map(|hook| move |fd: std::os::fd::BorrowedFd<'_>, _: SocketRole| hook(fd));
+        let request = BindRequest {
+            port,
+            mark,
+            workers: self.links.len(),
+            hook: call.as_ref().map(|call| call as dataplane_io::socket::SocketHook<'_>),
+            ..BindRequest::default()
+        };
+        let group = bind_group(&request)?;
+        if self.links.len() > 1 {
+            let steering = Steering::by_index(u32::from(self.core_bits));
+            for family in [&group.v4, &group.v6] {
+                // The first was bound before there was a group; by the last, the kernel knows all.
+                if let Some(last) = family.last() {
+                    steering.attach(last).map_err(InterfaceError::Io)?;
+                }
+            }
+        }
+        let all = group.v4.iter().chain(&group.v6);
+        let duplicates =
+            all.map(UdpSocket::try_clone).collect::<Result<_, _>>().map_err(InterfaceError::Io)?;
+        Ok((group, duplicates))
+    }
+
+    /// Gives the sockets of a group to the workers, and lets the peers be reached.
+    fn adopt(&mut self, id: InterfaceId, (group, duplicates): (Group, Vec<UdpSocket>)) {
+        let Some(opened) = self.interfaces.get_mut(&id) else { return };
+        opened.bound = Some(group.port);
+        opened.sockets = duplicates;
+        let (mut v4, mut v6) = (group.v4.into_iter(), group.v6.into_iter());
+        for number in 0..self.links.len() {
+            let sockets: Vec<UdpSocket> = v4.next().into_iter().chain(v6.next()).collect();
+            let command = WorkerCommand::AddSockets { socket: SocketId(id.0), sockets };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+        let up = [NodeChange::SetUp { interface: id, up: true }];
+        // The interface is there: it is in the map.
+        let _ = self.node.apply(clock::now(), &up);
+    }
+
+    /// Closes the sockets of an interface on all workers at once.
+    fn close_sockets(&mut self, id: InterfaceId) {
+        let Some(opened) = self.interfaces.get_mut(&id) else { return };
+        if opened.bound.take().is_none() {
+            return;
+        }
+        let duplicates = std::mem::take(&mut opened.sockets);
+        let done = DropSignal::new(std::thread::current());
+        for number in 0..self.links.len() {
+            let command = WorkerCommand::RemoveSockets { socket: SocketId(id.0), _done: Arc::clone(&done) };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+        wait_for(done);
+        drop(duplicates);
+    }
+
+    /// Up or down. Sockets are open exactly while it is up.
+    pub(crate) fn set_up(&mut self, id: InterfaceId, up: bool) -> Result<(), InterfaceError> {
+        let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
+        match (up, opened.bound.is_some()) {
+            (true, false) => {
+                let group = self.bind(opened, opened.port, opened.mark)?;
+                self.adopt(id, group);
+            }
+            (false, true) => {
+                self.node.apply(clock::now(), &[NodeChange::SetUp { interface: id, up: false }])?;
+                self.close_sockets(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> Result<(), InterfaceError> {
+        let opened = self.interfaces.get_mut(&id).ok_or(InterfaceError::Unknown)?;
+        self.node.apply(clock::now(), &[NodeChange::SetMtu { interface: id, mtu }])?;
+        if let Some(device) = &mut opened.device {
+            // Where the right is missing, super-packets are as large as before: slower, not wrong.
+            let _ = device.fit_gso(u32::from(mtu));
+        }
+        Ok(())
+    }
+
+    /// All of a change, or none.
+    pub(crate) fn apply(&mut self, id: InterfaceId, change: Change) -> Result<(), InterfaceError> {
+        let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
+        let port = change.listen_port.filter(|&port| port != opened.port || opened.bound.is_none());
+        let mark = change.mark.filter(|&mark| mark != opened.mark);
+        let group = match (port, opened.bound) {
+            (Some(port), Some(bound)) if port != bound => {
+                Some(self.bind(opened, port, mark.unwrap_or(opened.mark))?)
+            }
+            _ => None,
+        };
+        if let (Some(mark), None) = (mark, &group) {
+            mark_all(&opened.sockets, mark, opened.mark)?;
+        }
+        // What can be refused without a trace comes first; the marks are put back if this is what fails.
+        if let Err(error) = self.node.apply(clock::now(), &change.node_changes(id)) {
+            let Some(opened) = self.interfaces.get(&id) else { return Err(error.into()) };
+            let _ = mark_all(&opened.sockets, opened.mark, opened.mark);
+            return Err(error.into());
+        }
+        let Some(opened) = self.interfaces.get_mut(&id) else { return Ok(()) };
+        opened.port = port.unwrap_or(opened.port);
+        opened.mark = mark.unwrap_or(opened.mark);
+        if let Some(group) = group {
+            self.close_sockets(id);
+            self.adopt(id, group);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn snapshot(&self, id: InterfaceId) -> Result<InterfaceSnapshot, InterfaceError> {
+        let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
+        let device = self.node.snapshot(id).ok_or(InterfaceError::Unknown)?;
+        let listen_port = opened.bound.unwrap_or(opened.port);
+        Ok(InterfaceSnapshot { listen_port, mark: opened.mark, device })
+    }
+
+    pub(crate) fn remove_interface(
+        &mut self,
+        id: InterfaceId,
+        controllers: &mut Controllers,
+    ) -> Result<(), InterfaceError> {
+        if !self.interfaces.contains_key(&id) {
+            return Err(InterfaceError::Unknown);
+        }
+        self.node.apply(clock::now(), &[NodeChange::RemoveInterface { interface: id }])?;
+        self.close_sockets(id);
+        let done = DropSignal::new(std::thread::current());
+        for number in 0..self.links.len() {
+            let command = WorkerCommand::RemoveInner { interface: id, _done: Arc::clone(&done) };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+        wait_for(done);
+        controllers.send_waiting(ToControllers::Remove(id));
+        self.interfaces.remove(&id);
+        Ok(())
+    }
+}
+
+/// Waits until no worker holds it any more.
+fn wait_for(done: Arc<DropSignal>) {
+    let watch = Arc::downgrade(&done);
+    drop(done);
+    let deadline = StdInstant::now() + RELEASE_TIMEOUT;
+    while watch.strong_count() > 0 {
+        let left = deadline.saturating_duration_since(StdInstant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left.min(Duration::from_millis(10)));
+    }
+}
+
+/// Marks all sockets, or none: those that were marked already get the old mark back when one is refused.
+fn mark_all(sockets: &[UdpSocket], mark: u32, old: u32) -> Result<(), InterfaceError> {
+    for (number, socket) in sockets.iter().enumerate() {
+        if let Err(error) = set_mark(socket, mark) {
+            for marked in &sockets[..number] {
+                let _ = set_mark(marked, old);
+            }
+            return Err(InterfaceError::Mark(error));
+        }
+    }
+    Ok(())
+}

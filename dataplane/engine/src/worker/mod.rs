@@ -1,0 +1,344 @@
+//! Hot: one worker, which moves the packets of one core.
+//!
+//! A turn:
+//! 1. wait until something is ready, another thread calls, or a timer is due; read the clock once;
+//! 2. take commands, a bounded number;
+//! 3. take what other cores handed over ([`inbound`], [`outbound`]);
+//! 4. receive one batch from the sockets, open it, deliver it ([`inbound`]);
+//! 5. read a bounded number of packets from each inner side that is ready, describe them ([`outbound`]);
+//! 6. run timers that are due;
+//! 7. seal what was described, send it;
+//! 8. pass events on, publish counters.
+//!
+//! Every step is bounded, so that a busy sender starves neither receive nor control (EN-14). After start the steps from 3 on
+//! allocate nothing and take no lock.
+
+mod inbound;
+mod interfaces;
+mod outbound;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane_aead::Cipher;
+use dataplane_io::memory::Pool;
+use dataplane_io::packet_io::{PacketIo, ReadyToken};
+use dataplane_io::poll::{Interest, Poller, Token};
+use dataplane_io::{RxRing, TxBatch};
+use dataplane_proto::shard::{Inbound, Shard};
+use dataplane_wire::offload::{Coalescer, Offloads};
+use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
+
+use crate::clock;
+use crate::counters::WorkerStats;
+use crate::hook::{Hook, PolicyCounts};
+use crate::link::{HandOff, WorkerCommand, WorkerLink};
+use interfaces::{Interfaces, SideReady};
+
+/// Datagrams of one train at most (the kernel's limit for UDP_GRO).
+const SEGMENTS_MAX: usize = 64;
+/// Commands that one turn takes: a flood of configuration leaves room for packets.
+const COMMANDS_PER_TURN: usize = 128;
+/// Hand-offs that one turn takes.
+const HAND_OFFS_PER_TURN: usize = 256;
+/// Room in the send arena that any command may need: a response, and what it lets go of.
+const COMMAND_ROOM: usize = 4096;
+/// How often counters are published while packets move.
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
+/// Poller tokens from here on are inner sides; below are sockets.
+const INNER_TOKENS: u64 = 1 << 32;
+
+/// What a worker is built from.
+pub(crate) struct Parts<P> {
+    pub(crate) core: CoreId,
+    pub(crate) shard: Shard<Cipher>,
+    pub(crate) io: P,
+    pub(crate) rx: RxRing,
+    pub(crate) tx: TxBatch,
+    pub(crate) pool: Pool,
+    pub(crate) poller: Poller,
+    pub(crate) links: Arc<[WorkerLink]>,
+    pub(crate) control: std::thread::Thread,
+    pub(crate) hook: Option<Box<dyn Hook>>,
+}
+
+pub(crate) struct Worker<P> {
+    core: CoreId,
+    shard: Shard<Cipher>,
+    io: P,
+    rx: RxRing,
+    tx: TxBatch,
+    pool: Pool,
+    poller: Poller,
+    links: Arc<[WorkerLink]>,
+    control: std::thread::Thread,
+    hook: Option<Box<dyn Hook>>,
+    policy: Box<PolicyCounts>,
+    interfaces: Interfaces,
+    inbound: Inbound,
+    coalescer: Coalescer,
+    stats: WorkerStats,
+    published_at: Instant,
+    /// Cores that were handed something in this turn, a bit each.
+    wake: u64,
+    /// Something is known to be ready: the next wait does not block.
+    more: bool,
+}
+
+impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
+    pub(crate) fn new(parts: Parts<P>) -> Self {
+        let inbound = Inbound::with_capacity(parts.rx.slots() * SEGMENTS_MAX);
+        Self {
+            core: parts.core,
+            shard: parts.shard,
+            io: parts.io,
+            rx: parts.rx,
+            tx: parts.tx,
+            pool: parts.pool,
+            poller: parts.poller,
+            links: parts.links,
+            control: parts.control,
+            hook: parts.hook,
+            policy: Box::new([0; 256]), // tidy: at start
+            interfaces: Interfaces::default(),
+            inbound,
+            coalescer: Coalescer::new(Offloads::ALL),
+            stats: WorkerStats::default(),
+            published_at: Instant::ZERO,
+            wake: 0,
+            more: false,
+        }
+    }
+
+    /// Runs until the link says stop.
+    pub(crate) fn run(&mut self) {
+        let links = Arc::clone(&self.links);
+        let _ended = Ended { link: &links[usize::from(self.core.0)], control: self.control.clone() };
+        let mut now = clock::now();
+        while !self.link().stopping() {
+            let parked_at = now;
+            let wait = self.wait_for(now);
+            if self.poller.wait(wait).is_err() {
+                // Nothing that this thread does can cause it; going on would spin.
+                break;
+            }
+            now = clock::now();
+            self.stats.idle_ns += saturating_ns(now.since(parked_at));
+            if self.turn(now) {
+                let ended = clock::now();
+                self.stats.turns_busy += 1;
+                self.stats.busy_ns += saturating_ns(ended.since(now));
+                now = ended;
+            }
+        }
+        self.finish(now);
+    }
+
+    /// One turn; whether there was anything to do.
+    fn turn(&mut self, now: Instant) -> bool {
+        self.more = false;
+        let mut busy = self.note_ready();
+        busy |= self.take_commands(now);
+        busy |= self.take_hand_offs(now);
+        busy |= self.receive(now);
+        busy |= self.read_inner_sides(now);
+        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.shard.handle_timeout(now, &mut self.tx);
+            busy = true;
+        }
+        self.send();
+        self.pass_events();
+        if now.since(self.published_at) >= PUBLISH_EVERY {
+            self.publish(now);
+        }
+        busy
+    }
+
+    fn link(&self) -> &WorkerLink {
+        &self.links[usize::from(self.core.0)]
+    }
+
+    /// How long the next wait may block.
+    fn wait_for(&mut self, now: Instant) -> Option<Duration> {
+        if self.more {
+            return Some(Duration::ZERO);
+        }
+        if self.published_at < now {
+            // What was counted since the last time must show even if nothing happens for an hour.
+            self.publish(now);
+        }
+        self.shard.poll_timeout().map(|due| due.since(now))
+    }
+
+    fn note_ready(&mut self) -> bool {
+        let mut any = false;
+        for ready in self.poller.ready() {
+            any = true;
+            if ready.token.0 >= INNER_TOKENS {
+                self.interfaces.set_ready((ready.token.0 - INNER_TOKENS) as usize, SideReady::from(ready));
+            } else {
+                self.io.set_ready(ReadyToken(ready.token.0 as u32));
+            }
+        }
+        any
+    }
+
+    fn take_commands(&mut self, now: Instant) -> bool {
+        for taken in 0..COMMANDS_PER_TURN {
+            let Some(command) = self.link().commands.pop() else { return taken > 0 };
+            match command {
+                WorkerCommand::Proto(command) => {
+                    if self.tx.room() < COMMAND_ROOM {
+                        self.send();
+                    }
+                    self.shard.handle_command(now, command, &mut self.tx);
+                }
+                other => self.change_interfaces(other),
+            }
+        }
+        self.more = true;
+        true
+    }
+
+    fn take_hand_offs(&mut self, now: Instant) -> bool {
+        for taken in 0..HAND_OFFS_PER_TURN {
+            let Some(hand_off) = self.link().hand_offs.pop() else { return taken > 0 };
+            match hand_off {
+                HandOff::Datagram { buf, meta } => self.take_datagram(now, buf, meta),
+                HandOff::Packet { interface, peer, buf, len } => {
+                    self.take_packet(now, interface, peer, buf, len);
+                }
+            }
+        }
+        self.more = true;
+        true
+    }
+
+    fn change_interfaces(&mut self, command: WorkerCommand) {
+        match command {
+            // Dropping a fence is what it is for.
+            WorkerCommand::Proto(_) | WorkerCommand::Fence { .. } => {}
+            WorkerCommand::AddInner { interface, inner, readable } => {
+                let slot = usize::from(interface.0);
+                if readable {
+                    let _ = self.poller.add(inner.fd(), Token(INNER_TOKENS + slot as u64), Interest::Read);
+                }
+                self.interfaces.add(slot, inner, readable);
+            }
+            WorkerCommand::RemoveInner { interface, _done } => {
+                if let Some(inner) = self.interfaces.remove(usize::from(interface.0)) {
+                    let _ = self.poller.remove(inner.fd());
+                }
+            }
+            WorkerCommand::AddSockets { socket, sockets } => {
+                for member in sockets {
+                    // Refused only when the control thread adds a family twice.
+                    let _ = self.io.add_socket(socket, member);
+                }
+                self.poll_sockets();
+            }
+            WorkerCommand::RemoveSockets { socket, _done } => {
+                for member in self.io.remove_socket(socket) {
+                    let _ = self.poller.remove(&member);
+                }
+            }
+        }
+    }
+
+    /// Seals and sends what was described since the last send.
+    fn send(&mut self) {
+        self.shard.flush(&mut self.tx);
+        if !self.tx.is_empty() {
+            let report = self.io.send(&mut self.tx);
+            self.stats.tx_batches += u64::from(report.calls);
+            self.stats.tx_datagrams += report.datagrams;
+            self.stats.tx_bytes += report.bytes;
+            for (reason, count) in report.drops() {
+                self.stats.drops.add(reason, count);
+            }
+            for tuple in &report.rejected_sources {
+                self.shard.source_refused(tuple);
+            }
+        }
+        let mut wake = std::mem::take(&mut self.wake);
+        while wake != 0 {
+            self.links[wake.trailing_zeros() as usize].waker.wake();
+            wake &= wake - 1;
+        }
+    }
+
+    /// Moves events to the control thread as far as its queues have room; the rest stays in the shard.
+    fn pass_events(&mut self) {
+        let link = &self.links[usize::from(self.core.0)];
+        let mut passed = false;
+        while !link.events.is_full() {
+            let Some(event) = self.shard.poll_event() else { break };
+            passed |= link.events.push(event).is_ok();
+        }
+        while !link.handshakes.is_full() {
+            let Some(arrived) = self.shard.poll_handshake() else { break };
+            passed |= link.handshakes.push(arrived).is_ok();
+        }
+        if passed {
+            self.control.unpark();
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        self.published_at = now;
+        let mut stats = self.stats;
+        stats.drops.add_table(self.shard.drops());
+        let link = &self.links[usize::from(self.core.0)];
+        link.counters.publish(&stats);
+        if self.hook.is_some() {
+            link.policy.publish(&self.policy);
+        }
+    }
+
+    /// The last turn: what was committed still leaves.
+    fn finish(&mut self, now: Instant) {
+        self.send();
+        self.publish(now);
+    }
+
+    /// Hands something to another core; counts it as dropped when that core's ring is full.
+    fn hand_over(&mut self, core: CoreId, hand_off: HandOff) -> bool {
+        let Some(link) = self.links.get(usize::from(core.0)) else { return false };
+        match link.hand_offs.push(hand_off) {
+            Ok(()) => {
+                self.wake |= 1 << core.0;
+                true
+            }
+            Err(_) => {
+                self.stats.drops.add(DropReason::HandOffFull, 1);
+                false
+            }
+        }
+    }
+
+    /// Tells the poller of every socket.
+    fn poll_sockets(&mut self) {
+        let poller = &self.poller;
+        self.io.poll_fds(&mut |token, fd| {
+            // A descriptor that is there already stays as it is.
+            let _ = poller.add(fd, Token(u64::from(token.0)), Interest::Read);
+        });
+    }
+}
+
+fn saturating_ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Tells that the worker has ended, be it by a panic.
+struct Ended<'l> {
+    link: &'l WorkerLink,
+    control: std::thread::Thread,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.link.set_ended();
+        self.control.unpark();
+    }
+}
