@@ -4,5 +4,9 @@
 //! public interface, answers, logs. Never: a packet, and nothing that a program which embeds the engine would need.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod keys;
+pub mod logging;
+pub mod signals;
 pub mod uapi;
+pub mod wg;

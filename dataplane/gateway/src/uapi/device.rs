@@ -19,27 +19,18 @@ pub trait Device {
     fn set(&mut self, request: SetRequest) -> Result<(), DeviceError>;
 }
 
-/// Why an interface did not do what a request asked.
+/// Why an interface did not do what a request asked. The text says what to do instead.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The port is taken.
-    #[error("listen_port {port} is in use by another program: choose another, or 0 for any")]
-    PortInUse {
-        /// Which.
-        port: u16,
-    },
+    #[error("{0}")]
+    PortInUse(String),
     /// The system does not let this program do it.
-    #[error("{what} is not permitted: this program needs CAP_NET_ADMIN")]
-    NotPermitted {
-        /// What was tried.
-        what: String,
-    },
+    #[error("{0}")]
+    NotPermitted(String),
     /// More peers, prefixes or other things than the interface was made for.
-    #[error("{what}: more than this interface was made for")]
-    TooMany {
-        /// Of what.
-        what: String,
-    },
+    #[error("{0}")]
+    TooMany(String),
     /// The request contradicts itself or the interface.
     #[error("{0}")]
     Invalid(String),
@@ -60,9 +51,9 @@ impl DeviceError {
     /// The positive number by which this error is answered.
     pub fn errno(&self) -> i32 {
         match self {
-            Self::PortInUse { .. } => libc::EADDRINUSE,
-            Self::NotPermitted { .. } => libc::EPERM,
-            Self::TooMany { .. } => libc::ENOSPC,
+            Self::PortInUse(_) => libc::EADDRINUSE,
+            Self::NotPermitted(_) => libc::EPERM,
+            Self::TooMany(_) => libc::ENOSPC,
             Self::Invalid(_) => libc::EINVAL,
             Self::Gone => libc::ENODEV,
             Self::System { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
 use super::types::{DeviceSnapshot, PeerRequest, PeerSnapshot, SetRequest};
-use crate::keys::{Hex, KEY_LEN, SecretKey};
+use crate::keys::{Hex, KEY_LEN, Secret};
 
 impl SetRequest {
     /// Writes the request as `wg` would, with the empty line that ends it.
@@ -140,7 +140,7 @@ fn emit_interface(snapshot: &DeviceSnapshot, out: &mut String) -> fmt::Result {
 
 fn emit_peer(peer: &PeerSnapshot, out: &mut String) -> fmt::Result {
     writeln!(out, "public_key={}", Hex(&peer.public_key.0))?;
-    let preshared_key = peer.preshared_key.as_ref().map_or(&[0; KEY_LEN], SecretKey::bytes);
+    let preshared_key = peer.preshared_key.as_ref().map_or(&[0; KEY_LEN], Secret::bytes);
     writeln!(out, "preshared_key={}", Hex(preshared_key))?;
     out.write_str("protocol_version=1\n")?;
     if let Some(endpoint) = peer.endpoint {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::device::{Device, DeviceError};
 use super::types::{DeviceSnapshot, PeerRequest, PeerSnapshot, SetRequest};
-use crate::keys::{PublicKey, SecretKey};
+use crate::keys::{PublicKey, Secret};
 
 /// The interface, and a port that it does not get.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +20,11 @@ impl Device for Model {
 
     fn set(&mut self, request: SetRequest) -> Result<(), DeviceError> {
         if let Some(port) = request.listen_port.filter(|port| Some(*port) == self.port_in_use) {
-            return Err(DeviceError::PortInUse { port });
+            return Err(DeviceError::PortInUse(format!("port {port} is in use")));
         }
         let state = &mut self.state;
         if let Some(key) = request.private_key {
-            state.private_key = Some(key).filter(|key| !key.is_none());
+            state.private_key = Some(key).filter(|key| !key.is_zero());
         }
         state.listen_port = request.listen_port.unwrap_or(state.listen_port);
         state.fwmark = request.fwmark.unwrap_or(state.fwmark);
@@ -52,7 +52,7 @@ fn change_peer(peers: &mut BTreeMap<PublicKey, PeerSnapshot>, change: PeerReques
     }
     let peer = peers.entry(key).or_insert_with(|| PeerSnapshot::new(key));
     if let Some(psk) = change.preshared_key {
-        peer.preshared_key = Some(psk).filter(|psk: &SecretKey| !psk.is_none());
+        peer.preshared_key = Some(psk).filter(|psk: &Secret| !psk.is_zero());
     }
     peer.endpoint = change.endpoint.or(peer.endpoint);
     peer.keepalive_s = change.keepalive_s.unwrap_or(peer.keepalive_s);

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::types::{AllowedIp, PeerRequest, Request, SetRequest};
-use crate::keys::{self, PublicKey, SecretKey};
+use crate::keys::{self, PublicKey, Secret};
 
 /// Most bytes of a line without its end. The longest that means anything is an endpoint with a zone, below 100.
 pub const LINE_LEN_MAX: usize = 512;
@@ -326,8 +326,8 @@ fn take_peer_fact(peer: &mut PeerRequest, key: &str, value: &str, zones: ZoneInd
     Ok(())
 }
 
-pub(super) fn parse_key(key: &'static str, value: &str) -> Result<SecretKey, Problem> {
-    keys::parse_hex(value).map(SecretKey::new).ok_or_else(|| Problem::Value {
+pub(super) fn parse_key(key: &'static str, value: &str) -> Result<Secret, Problem> {
+    keys::parse_hex(value).map(Secret::new).ok_or_else(|| Problem::Value {
         key,
         // Never the value: it may be most of a private key.
         found: format!("{} characters", value.chars().count()),

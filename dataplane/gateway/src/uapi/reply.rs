@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::parse::{self, Problem};
 use super::types::{DeviceSnapshot, PeerSnapshot};
-use crate::keys::{PublicKey, SecretKey};
+use crate::keys::{PublicKey, Secret};
 
 /// Why an answer to `get=1` gave no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,8 +91,8 @@ fn take_fact(snapshot: &mut DeviceSnapshot, key: &str, value: &str) -> Result<()
     Ok(())
 }
 
-fn some_key(key: SecretKey) -> Option<SecretKey> {
-    (!key.is_none()).then_some(key)
+fn some_key(key: Secret) -> Option<Secret> {
+    (!key.is_zero()).then_some(key)
 }
 
 fn number<N: std::str::FromStr>(key: &'static str, value: &str) -> Result<N, Problem> {

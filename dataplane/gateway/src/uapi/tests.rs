@@ -6,7 +6,7 @@ use dataplane_proto::IpPrefix;
 use proptest::prelude::*;
 
 use super::*;
-use crate::keys::{KEY_LEN, PublicKey, SecretKey};
+use crate::keys::{KEY_LEN, PublicKey, Secret};
 
 const KEY: &str = "b85996fecc9c7f1fc6d2572a76eda11d59bcd20be8e543b15ce4bd85a8e75a33";
 
@@ -51,7 +51,7 @@ fn wg_58_every_key_of_a_set_is_read_in_its_section() {
     ));
     let key = crate::keys::parse_hex(KEY).unwrap();
     let expected = SetRequest {
-        private_key: Some(SecretKey::new(key)),
+        private_key: Some(Secret::new(key)),
         listen_port: Some(51820),
         fwmark: Some(u32::MAX),
         replace_peers: true,
@@ -60,7 +60,7 @@ fn wg_58_every_key_of_a_set_is_read_in_its_section() {
                 public_key: PublicKey(key),
                 remove: false,
                 update_only: true,
-                preshared_key: Some(SecretKey::new(key)),
+                preshared_key: Some(Secret::new(key)),
                 endpoint: Some(SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 3))),
                 keepalive_s: Some(65535),
                 replace_allowed_ips: true,
@@ -240,8 +240,8 @@ fn key() -> impl Strategy<Value = [u8; KEY_LEN]> {
     any::<[u8; KEY_LEN]>()
 }
 
-fn secret() -> impl Strategy<Value = SecretKey> {
-    prop_oneof![Just(SecretKey::NONE), key().prop_map(SecretKey::new)]
+fn secret() -> impl Strategy<Value = Secret> {
+    prop_oneof![Just(Secret::default()), key().prop_map(Secret::new)]
 }
 
 fn prefix() -> impl Strategy<Value = IpPrefix> {
@@ -295,7 +295,7 @@ prop_compose! {
 prop_compose! {
     fn peer_snapshot()(
         public_key in key().prop_map(PublicKey),
-        preshared_key in proptest::option::of(key().prop_map(SecretKey::new)),
+        preshared_key in proptest::option::of(key().prop_map(Secret::new)),
         endpoint in proptest::option::of(endpoint()),
         last_handshake in (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(s, ns)| Duration::new(s, ns)),
         rx_bytes in any::<u64>(),
@@ -303,7 +303,7 @@ prop_compose! {
         keepalive_s in any::<u16>(),
         allowed_ips in proptest::collection::vec(prefix(), 0..8),
     ) -> PeerSnapshot {
-        let preshared_key = preshared_key.filter(|key: &SecretKey| !key.is_none());
+        let preshared_key = preshared_key.filter(|key: &Secret| !key.is_zero());
         PeerSnapshot {
             public_key, preshared_key, endpoint, last_handshake, rx_bytes, tx_bytes, keepalive_s, allowed_ips,
         }
@@ -321,12 +321,12 @@ proptest! {
 
     #[test]
     fn wg_58_an_answer_survives_being_written_and_read(
-        private_key in proptest::option::of(key().prop_map(SecretKey::new)),
+        private_key in proptest::option::of(key().prop_map(Secret::new)),
         listen_port in any::<u16>(),
         fwmark in any::<u32>(),
         peers in proptest::collection::vec(peer_snapshot(), 0..5),
     ) {
-        let private_key = private_key.filter(|key| !key.is_none());
+        let private_key = private_key.filter(|key| !key.is_zero());
         let snapshot = DeviceSnapshot { private_key, listen_port, fwmark, peers };
         let mut text = String::new();
         prop_assert!(!GetReply::new(snapshot.clone()).fill(&mut text, usize::MAX));

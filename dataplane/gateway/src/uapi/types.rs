@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dataplane_proto::IpPrefix;
 
-use crate::keys::{PublicKey, SecretKey};
+use crate::keys::{PublicKey, Secret};
 
 /// A whole request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub enum Request {
 /// The changes of one `set=1`, in the order in which they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetRequest {
-    /// The interface's private key; [`SecretKey::NONE`] takes it away.
-    pub private_key: Option<SecretKey>,
+    /// The interface's private key; [`Secret::default()`] takes it away.
+    pub private_key: Option<Secret>,
     /// The UDP port to listen on; 0 lets the system choose.
     pub listen_port: Option<u16>,
     /// The mark on every outer packet; 0 for none.
@@ -40,8 +40,8 @@ pub struct PeerRequest {
     pub remove: bool,
     /// Nothing happens where the peer does not exist.
     pub update_only: bool,
-    /// The pre-shared key; [`SecretKey::NONE`] takes it away.
-    pub preshared_key: Option<SecretKey>,
+    /// The pre-shared key; [`Secret::default()`] takes it away.
+    pub preshared_key: Option<Secret>,
     /// Where to reach the peer.
     pub endpoint: Option<SocketAddr>,
     /// The persistent keepalive interval in seconds; 0 for none.
@@ -81,7 +81,7 @@ impl PeerRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceSnapshot {
     /// The private key; `None` where none is set.
-    pub private_key: Option<SecretKey>,
+    pub private_key: Option<Secret>,
     /// The UDP port that it listens on; 0 while it does not.
     pub listen_port: u16,
     /// The mark on outer packets; 0 for none.
@@ -96,7 +96,7 @@ pub struct PeerSnapshot {
     /// Who.
     pub public_key: PublicKey,
     /// The pre-shared key; `None` where none is set.
-    pub preshared_key: Option<SecretKey>,
+    pub preshared_key: Option<Secret>,
     /// Where it is reached at present.
     pub endpoint: Option<SocketAddr>,
     /// The last completed handshake as time since 1970; zero for never.

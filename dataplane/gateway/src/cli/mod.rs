@@ -1,0 +1,75 @@
+//! `dataplane`: the operator's program, a command for each thing that is done by hand.
+
+mod keys;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A data plane for gateways: WireGuard at the speed of the machine.
+#[derive(Debug, Parser)]
+#[command(name = "dataplane", version, subcommand_required = true, arg_required_else_help = true)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a new private key to standard output.
+    Genkey,
+    /// Writes a new pre-shared key to standard output.
+    Genpsk,
+    /// Reads a private key from standard input and writes its public key to standard output.
+    Pubkey,
+    /// Writes the version to standard output.
+    Version,
+}
+
+/// Why a command failed: one line for standard error, and the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    message: String,
+    exit_code: u8,
+}
+
+impl Failure {
+    /// The system refused something: exit code 1.
+    fn system(what: &str, source: &io::Error) -> Self {
+        Self { message: format!("{what}: {source}"), exit_code: 1 }
+    }
+
+    /// What was given is wrong: exit code 2, as for a wrong command line.
+    fn input(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: 2 }
+    }
+}
+
+/// Runs the program with the command line of this process.
+pub fn main() -> ExitCode {
+    match run(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "dataplane: {failure}");
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Genkey => keys::generate(crate::keys::random_private_key),
+        Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
+        Command::Pubkey => keys::derive_public(io::stdin().lock()),
+        Command::Version => say(&format!("dataplane {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// Writes a line to standard output.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.map_err(|error| Failure::system("cannot write to standard output", &error))
+}

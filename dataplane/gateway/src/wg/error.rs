@@ -1,0 +1,92 @@
+//! Why the program ended otherwise than it should.
+
+use std::io;
+
+use dataplane::{InterfaceError, StartError};
+use dataplane_io::tun::TunError;
+
+use crate::uapi::SocketError;
+
+/// Why there is no interface. Each is shown to whoever started the program, with a number of its own kind.
+#[derive(Debug, thiserror::Error)]
+pub enum WgError {
+    /// A variable of the environment.
+    #[error("{variable} is `{found}`: expected {expected}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A descriptor that was named, but cannot be used.
+    #[error("{variable} is {number}: {source}; expected the number of an open descriptor")]
+    Descriptor {
+        /// The variable that named it.
+        variable: &'static str,
+        /// The number.
+        number: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The management socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// What the background process said before it ended.
+    #[error("{message}")]
+    BackgroundFailed {
+        /// Its words.
+        message: String,
+        /// Its exit code.
+        exit_code: u8,
+    },
+    /// The background process ended without a word.
+    #[error("the background process was not ready yet when {how}; start with --foreground to see more")]
+    BackgroundDied {
+        /// What ended it.
+        how: String,
+    },
+    /// Anything else that the system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl WgError {
+    pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Variable { .. } | Self::Descriptor { .. } => 2,
+            Self::Interface(InterfaceError::Tun(error)) => match error {
+                TunError::Name { .. } | TunError::Descriptor { .. } => 2,
+                TunError::Exists { .. } | TunError::Busy { .. } | TunError::Kind { .. } => 3,
+                TunError::Rights { .. } => 4,
+                TunError::NoDriver => 5,
+                _ => 1,
+            },
+            Self::Socket(SocketError::Served { .. } | SocketError::Foreign { .. }) => 3,
+            Self::BackgroundFailed { exit_code, .. } => *exit_code,
+            Self::Socket(SocketError::System { source, .. }) | Self::System { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                4
+            }
+            _ => 1,
+        }
+    }
+}

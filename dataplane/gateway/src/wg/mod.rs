@@ -1,0 +1,125 @@
+//! `dataplane-wg`: one interface, managed by `wg` and `wg-quick`, in the place of wireguard-go.
+//!
+//! The program starts itself a second time in the background, and the first one returns only once the second serves its
+//! management socket, or tells why it cannot. The background process ends on a signal, when its socket is removed, and when
+//! its interface is.
+
+mod background;
+mod environment;
+mod error;
+mod tunnel;
+mod watch;
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use environment::Environment;
+pub use error::WgError;
+
+use crate::logging;
+use crate::signals::Termination;
+use crate::uapi::{DIRECTORY, Server, Socket, Stopped};
+use background::Readiness;
+use tunnel::Tunnel;
+
+/// Userspace WireGuard for one interface, managed with wg(8) and wg-quick(8).
+#[derive(Clone, Debug, Parser)]
+#[command(name = "dataplane-wg", version, after_help = AFTER_HELP)]
+pub struct Options {
+    /// Stays in the foreground instead of going to the background once the interface is ready.
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// Where the management socket INTERFACE-NAME.sock is made; wg(8) looks for it in the default place only.
+    #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
+    pub socket_directory: PathBuf,
+    /// Workers, each with its own queue of the interface; by default one per CPU.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// The interface to create, 15 bytes at most.
+    #[arg(value_name = "INTERFACE-NAME")]
+    pub interface: String,
+}
+
+const AFTER_HELP: &str = "\
+Environment:
+  LOG_LEVEL=silent|error|warn|info|debug  what is logged to standard error; the background process logs only where
+                                          this is set
+  WG_TUN_FD=N                             descriptor of an open TUN interface to use instead of making one
+  WG_UAPI_FD=N                            descriptor of a listening management socket to use instead of making one
+  WG_PROCESS_FOREGROUND=1                 as --foreground
+
+Exit codes: 0 done, 1 failed, 2 wrong command line or environment, 3 interface or socket in use, 4 missing rights,
+5 no /dev/net/tun.";
+
+/// Runs the program with the command line and environment of this process.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let readiness = Readiness::inherited();
+    let outcome = Environment::read(|name| std::env::var_os(name)).and_then(|environment| {
+        if options.foreground || environment.foreground {
+            serve(&options, &environment, &readiness)
+        } else {
+            background::start(&environment)
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            readiness.failed(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Runs the interface until something ends it.
+fn serve(options: &Options, environment: &Environment, readiness: &Readiness) -> Result<(), WgError> {
+    logging::start(environment.log_level);
+    // Before the working directory changes.
+    let directory = std::path::absolute(&options.socket_directory)
+        .map_err(WgError::system("cannot make the socket directory's path absolute"))?;
+    readiness.detach()?;
+    let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
+    let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, options.workers)?;
+    let name = tunnel.name().to_owned();
+    let socket = match environment.uapi_fd {
+        Some(number) => {
+            let fd = dataplane_io::inherit::inherited(number).map_err(|source| WgError::Descriptor {
+                variable: "WG_UAPI_FD",
+                number,
+                source,
+            })?;
+            Socket::adopt(fd, &directory, &name)?
+        }
+        None => Socket::bind(&directory, &name)?,
+    };
+    tracing::info!("interface {name} is managed by {}", socket.path().display());
+    let mut server = Server::new(socket, zone_index);
+    let gone =
+        tunnel.watch().as_fd().try_clone_to_owned().map_err(WgError::system("cannot watch the link"))?;
+    readiness.ready()?;
+    let stopped = server
+        .run(&mut tunnel, &[termination.as_fd(), gone.as_fd()])
+        .map_err(WgError::system("cannot wait for clients"))?;
+    tracing::info!(
+        "interface {name} ends: {}",
+        match stopped {
+            Stopped::Woken(0) => "a signal asked for it",
+            Stopped::Woken(_) => "the interface was removed",
+            Stopped::SocketGone => "its management socket was removed",
+        }
+    );
+    Ok(())
+}
+
+/// The index of the interface that a zone of a link-local address names.
+fn zone_index(zone: &str) -> Option<u32> {
+    let number = crate::uapi::zone_number(zone);
+    number.or_else(|| {
+        let socket =
+            rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None);
+        rustix::net::netdevice::name_to_index(socket.ok()?, zone).ok()
+    })
+}

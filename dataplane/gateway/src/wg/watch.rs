@@ -1,0 +1,181 @@
+//! Looks after the link of an interface: sockets are open while it is up, and the program ends when it is gone.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use dataplane::{Event, Events, InterfaceError, InterfaceHandle};
+use dataplane_io::netlink::{LinkEvent, LinkMonitor, Links};
+use rustix::event::{PollFd, PollFlags};
+
+use super::WgError;
+
+/// Two threads that wait: one for the link, one for the engine's events.
+#[derive(Debug)]
+pub(super) struct Watch {
+    gone: UnixStream,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The link is up, or lies where nobody here can see it.
+    up: AtomicBool,
+    /// The sockets are open.
+    open: AtomicBool,
+}
+
+impl Watch {
+    /// Brings the interface to the state of the link `name`, and keeps it there.
+    pub(super) fn start(name: &str, handle: &InterfaceHandle, events: Events) -> Result<Self, WgError> {
+        let cannot = WgError::system;
+        let (gone, tell) = UnixStream::pair().map_err(cannot("cannot make a pipe"))?;
+        let watch = Self { gone, state: Arc::new(State::default()) };
+        let told = tell.try_clone().map_err(cannot("cannot make a pipe"))?;
+        spawn("wg-events", move || hear(events, &told))?;
+
+        let mut monitor = LinkMonitor::open().map_err(cannot("cannot watch links"))?;
+        let mut links = Links::open().map_err(cannot("cannot watch links"))?;
+        // A device that was handed over may lie in another namespace: it can be neither seen nor missed from here.
+        let link = links.find(name).ok().and_then(|link| monitor.watch(link.index).ok());
+        let up = link.as_ref().is_none_or(|link| link.up);
+        watch.state.turn(up, handle);
+        if link.is_some() {
+            let (state, handle, name) = (Arc::clone(&watch.state), handle.clone(), name.to_owned());
+            spawn("wg-link", move || {
+                if let Err(error) = follow(&mut monitor, &state, &handle, &tell) {
+                    tracing::error!("cannot watch {name} any longer: {error}");
+                }
+            })?;
+        }
+        Ok(watch)
+    }
+
+    /// Whether the sockets are open.
+    pub(super) fn has_sockets(&self) -> bool {
+        self.state.open.load(Ordering::Acquire)
+    }
+
+    /// Opens the sockets where the link is up and they could not be opened before.
+    pub(super) fn open_sockets(&self, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
+        if !self.state.up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.state.set(true, handle)
+    }
+}
+
+/// Readable once the interface is gone.
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.gone.as_fd()
+    }
+}
+
+impl State {
+    /// The link has come up or gone down.
+    fn turn(&self, up: bool, handle: &InterfaceHandle) {
+        // Release pairs with the acquire of whoever asks: it sees a link that is up no later than sockets that are open.
+        self.up.store(up, Ordering::Release);
+        if let Err(error) = self.set(up, handle) {
+            tracing::error!("the link is up, but nothing can be received: {error}");
+        }
+    }
+
+    fn set(&self, up: bool, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
+        handle.set_up(up)?.wait()??;
+        self.open.store(up, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), WgError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map(drop).map_err(WgError::system("cannot start a thread"))
+}
+
+/// Does what happens to the link, until it is gone.
+fn follow(
+    monitor: &mut LinkMonitor,
+    state: &State,
+    handle: &InterfaceHandle,
+    gone: &UnixStream,
+) -> io::Result<()> {
+    loop {
+        while let Some(change) = monitor.poll_change()? {
+            match change.event {
+                LinkEvent::Up => state.turn(true, handle),
+                LinkEvent::Down => state.turn(false, handle),
+                LinkEvent::Mtu(mtu) => set_mtu(mtu, handle),
+                LinkEvent::Gone => return tell(gone),
+                LinkEvent::Moved => {
+                    tracing::warn!(
+                        "the interface has moved to another namespace: it counts as up from now on"
+                    );
+                    state.turn(true, handle);
+                }
+                LinkEvent::Elsewhere => {}
+            }
+        }
+        let mut fds = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn set_mtu(mtu: u32, handle: &InterfaceHandle) {
+    let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+    let set = handle.set_mtu(mtu).and_then(|answer| answer.wait());
+    if let Ok(Err(error)) = set {
+        tracing::warn!("an MTU of {mtu} cannot be used: {error}");
+    }
+}
+
+/// Reports what the engine tells, until it ends.
+fn hear(mut events: Events, gone: &UnixStream) {
+    while let Some(event) = wait(&mut events) {
+        match event {
+            Event::Handshake { peer, .. } => tracing::debug!(?peer, "handshake complete"),
+            Event::HandshakeGivenUp { peer } => tracing::info!(?peer, "no answer for 90 s, given up"),
+            Event::Path { peer, path } => tracing::debug!(?peer, ?path, "path"),
+            Event::WorkerStopped(worker) => {
+                tracing::error!(worker, "a worker has ended: its peers are not served any more");
+            }
+            Event::InterfaceGone(_) => {
+                if let Err(error) = tell(gone) {
+                    tracing::error!("the interface is gone, and nobody can be told: {error}");
+                }
+            }
+            other => tracing::warn!(?other, "the engine reports"),
+        }
+    }
+}
+
+fn tell(mut gone: &UnixStream) -> io::Result<()> {
+    gone.write_all(b"g")
+}
+
+/// The next event; `None` when the engine has shut down.
+fn wait(events: &mut Events) -> Option<Event> {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut next = pin!(events.next());
+    loop {
+        match next.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(event) => return event,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
