@@ -1,34 +1,67 @@
-//! What tests of kernel interfaces need: a network namespace of their own, or a loud word that they were skipped.
+//! What tests of kernel interfaces need: network namespaces of their own, or a loud word that they were skipped.
 //!
 //! Contains unsafe: unshare.
 
-use std::io::Write;
-use std::panic::resume_unwind;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc;
 use std::thread;
 
-/// Runs a test on a thread in a fresh network namespace, with loopback up. Without the right to make one, says so on standard
-/// error, past the test harness's capture, and returns.
-pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let thread = thread::spawn(move || {
-        // SAFETY: takes no pointer, and concerns this thread alone.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
-            return Err(std::io::Error::last_os_error());
+use crate::netlink::{LinkSettings, Links};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace with loopback up, and the thread that lives in it. It ends with this value, but for what is still open.
+pub(crate) struct Namespace {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Namespace {
+    /// A fresh one. Without the right to make it, says so on standard error, past the test harness's capture.
+    pub(crate) fn new() -> Option<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let (ready, made) = mpsc::channel();
+        thread::spawn(move || {
+            if ready.send(enter()).is_ok() {
+                inbox.iter().for_each(|job| job());
+            }
+        });
+        match made.recv().expect("the namespace's thread has died") {
+            Ok(()) => Some(Self { jobs }),
+            Err(error) => {
+                let name = thread::current().name().unwrap_or("a test").to_owned();
+                let _ = writeln!(
+                    io::stderr(),
+                    "SKIPPED {name}: it needs a network namespace ({error}): run as root, or under `unshare -Urn`"
+                );
+                None
+            }
         }
-        let mut links = crate::netlink::Links::open()?;
-        let loopback = links.find("lo")?.index;
-        links.set(loopback, &crate::netlink::LinkSettings { up: Some(true), ..Default::default() })?;
-        test();
-        Ok(())
-    });
-    match thread.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED {name}: it needs a network namespace ({error}): run as root, or under `unshare -Urn`"
-            );
-        }
-        Err(panic) => resume_unwind(panic),
     }
+
+    /// Runs a job inside, and returns what it returns. What it opens may be used anywhere.
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let job = move || drop(done.send(catch_unwind(AssertUnwindSafe(job))));
+        self.jobs.send(Box::new(job)).expect("the namespace's thread has died");
+        result.recv().expect("the namespace's thread has died").unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+/// Runs a test in a fresh namespace, or skips it aloud.
+pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    if let Some(namespace) = Namespace::new() {
+        namespace.run(test);
+    }
+}
+
+/// Moves this thread to a fresh namespace.
+fn enter() -> io::Result<()> {
+    // SAFETY: takes no pointer, and concerns this thread alone.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut links = Links::open()?;
+    let loopback = links.find("lo")?.index;
+    links.set(loopback, &LinkSettings { up: Some(true), ..LinkSettings::default() })
 }

@@ -145,3 +145,6 @@ pub(crate) fn check_gather(head: &[u8], arena: &[u8], parts: &[Part]) -> Result<
         Err(SendError::OutOfBounds)
     }
 }
+
+#[cfg(test)]
+mod conformance;

@@ -19,4 +19,6 @@ pub use ioctl::Offloads;
 pub use queue::Queue;
 
 #[cfg(test)]
+mod joined;
+#[cfg(test)]
 mod tests;
