@@ -12,11 +12,13 @@ TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A program: what it is called, and the words before the interface's name."""
+    """A program: what it is called, and the words before the interface's name. A bare one knows no `wg`: it is given both
+    endpoints on its command line."""
 
     name: str
     words: tuple
     env: tuple = ()
+    bare: bool = False
 
     def command(self, interface):
         """The command line that serves an interface in the foreground."""
@@ -43,8 +45,8 @@ def known(profile="lab"):
         Kind("boringtun", ("boringtun-cli", "-f", "--disable-drop-privileges")),
         Kind("gotatun", ("gotatun", "-f", "--disable-drop-privileges", "-v", "error")),
         Kind("wireguard-go", ("wireguard-go", "-f"), (("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1"),)),
-        Kind("null", (null, "-f")),
-        Kind("null+ring", (null, "--cipher", "-f")),
+        Kind("null", (null, "-f"), bare=True),
+        Kind("null+ring", (null, "-f", "--cipher", "ring"), bare=True),
     ]
     return {kind.name: kind for kind in kinds}
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
+use dataplane_wire::Span;
 
-use super::{GsoKind, Inner, Part, RECV_MIN, RecvError, SendError, check_gather};
+use super::{GsoKind, Inner, RECV_MIN, RecvError, SendError, check_gather};
 use crate::poll::eventfd;
 
 /// One direction.
@@ -92,7 +93,7 @@ impl Inner for MemoryInner {
         Ok(Some(len))
     }
 
-    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError> {
+    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Span]) -> Result<(), SendError> {
         check_gather(head, arena, parts)?;
         if GsoKind::of(head).is_some_and(|kind| !self.takes(kind)) {
             return Err(SendError::GsoRefused);
@@ -107,7 +108,7 @@ impl Inner for MemoryInner {
         let mut packet = self.tx.free.pop().ok_or(SendError::Full)?;
         packet.extend_from_slice(head);
         for part in parts {
-            packet.extend_from_slice(&arena[part.offset as usize..][..part.len as usize]);
+            packet.extend_from_slice(&arena[part.range()]);
         }
         // Cannot fail: there are never more buffers than places.
         let _ = self.tx.filled.push(packet);

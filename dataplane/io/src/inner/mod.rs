@@ -10,15 +10,13 @@ pub mod memory;
 
 use std::os::fd::BorrowedFd;
 
-use dataplane_wire::DropReason;
+use dataplane_wire::offload::{SEGMENTS_MAX, VnetHeader};
+use dataplane_wire::{DropReason, Span};
 
 /// Bytes of `struct virtio_net_hdr` (virtio 1.2 §5.1.6), which stands before every packet in either direction.
-pub const VNET_HEADER_LEN: usize = 10;
+pub const VNET_HEADER_LEN: usize = VnetHeader::LEN;
 /// Most ranges behind the head of one gather write: the segments of the largest coalesced run.
-pub const PARTS_MAX: usize = 64;
-
-/// A range of the arena that a gather write takes its bytes from.
-pub use dataplane_wire::Span as Part;
+pub const PARTS_MAX: usize = SEGMENTS_MAX;
 
 /// What a packet's vnet header makes of it: its `gso_type` without the ECN flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +35,13 @@ impl GsoKind {
 
     /// The kind of a super-packet by its vnet header; `None` for a plain packet and for what is not known.
     pub const fn of(head: &[u8]) -> Option<Self> {
-        /// VIRTIO_NET_HDR_GSO_ECN: the first segment has CWR.
-        const ECN: u8 = 0x80;
         if head.len() < VNET_HEADER_LEN {
             return None;
         }
-        match head[1] & !ECN {
-            1 => Some(Self::Tcp4),
-            4 => Some(Self::Tcp6),
-            5 => Some(Self::Udp),
+        match head[1] & !VnetHeader::GSO_ECN {
+            VnetHeader::GSO_TCPV4 => Some(Self::Tcp4),
+            VnetHeader::GSO_TCPV6 => Some(Self::Tcp6),
+            VnetHeader::GSO_UDP_L4 => Some(Self::Udp),
             _ => None,
         }
     }
@@ -116,14 +112,14 @@ pub trait Inner {
     /// [`RecvError::Gone`]: leave. [`RecvError::Io`]: count, and go on.
     fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, RecvError>;
 
-    /// Writes a packet or super-packet: `head` (the vnet header, and the first bytes of the packet if there are any to say anew), then `parts` of
-    /// `arena` in this order. All or nothing.
+    /// Writes a packet or super-packet: `head` (the vnet header, and what of the packet is said anew), then `parts` of `arena`
+    /// in this order. All or nothing.
     ///
     /// Cost: one system call, no copy in user space.
     ///
     /// # Errors
     /// See [`SendError`]; none of them ends the worker.
-    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError>;
+    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Span]) -> Result<(), SendError>;
 
     /// Whether super-packets of this kind may be written. Turns false, and stays so, when the kernel refuses them.
     fn takes(&self, kind: GsoKind) -> bool;
@@ -137,8 +133,8 @@ pub trait Inner {
 pub const RECV_MIN: usize = VNET_HEADER_LEN + 65_536;
 
 /// Checks the bounds of a gather write. On return every part lies in the arena.
-pub(crate) fn check_gather(head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError> {
-    let inside = |part: &Part| part.offset as u64 + u64::from(part.len) <= arena.len() as u64;
+pub(crate) fn check_gather(head: &[u8], arena: &[u8], parts: &[Span]) -> Result<(), SendError> {
+    let inside = |part: &Span| part.offset as u64 + u64::from(part.len) <= arena.len() as u64;
     if head.len() >= VNET_HEADER_LEN && parts.len() <= PARTS_MAX && parts.iter().all(inside) {
         Ok(())
     } else {

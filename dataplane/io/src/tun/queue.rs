@@ -11,7 +11,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::inner::{GsoKind, Inner, PARTS_MAX, Part, RecvError, SendError, VNET_HEADER_LEN, check_gather};
+use dataplane_wire::Span;
+
+use crate::inner::{GsoKind, Inner, PARTS_MAX, RecvError, SendError, VNET_HEADER_LEN, check_gather};
 
 /// What is known of writing super-packets of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ impl Inner for Queue {
         }
     }
 
-    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Part]) -> Result<(), SendError> {
+    fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Span]) -> Result<(), SendError> {
         check_gather(head, arena, parts)?;
         let kind = GsoKind::of(head);
         if kind.is_some_and(|kind| !self.takes(kind)) {
@@ -110,7 +112,7 @@ impl Inner for Queue {
         let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; PARTS_MAX + 1];
         vectors[0].write(libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() });
         for (vector, part) in vectors[1..].iter_mut().zip(parts) {
-            let bytes = &arena[part.offset as usize..][..part.len as usize];
+            let bytes = &arena[part.range()];
             vector.write(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
         }
         let count = (1 + parts.len()) as libc::c_int;

@@ -26,6 +26,11 @@ impl Mailbox {
         self.peers.reserve(peers.saturating_sub(self.peers.len()));
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.peers.capacity()
+    }
+
     fn post(&mut self, peers: &mut Peers, local: LocalId) {
         let cold = peers.cold_mut(local);
         if !cold.in_events {

@@ -95,6 +95,14 @@ impl Segmentation {
         } else {
             let start = usize::from(vnet.csum_start);
             let at = start + usize::from(vnet.csum_offset);
+            // A checksum inside of the network header would overwrite what was just checked.
+            let network_len = match ip {
+                Packet::V4(v4) => v4.header_len(),
+                Packet::V6(_) => IPV6_HEADER_LEN,
+            };
+            if start < network_len {
+                return None;
+            }
             // An odd offset would put the checksum across two words of its own sum.
             if at + 2 > total_len || !vnet.csum_offset.is_multiple_of(2) {
                 return None;

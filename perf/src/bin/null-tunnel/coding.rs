@@ -11,7 +11,8 @@
 //! Header of a sealed datagram: counter (u32), length of the packet (u16), vnet header (10 bytes); byte order of the machine.
 
 use dataplane_aead::{Aead, BATCH_MAX, Cipher, KEY_LEN, Key, OpenDesc, SealDesc, Span, TAG_LEN};
-use dataplane_io::inner::{PARTS_MAX, Part, VNET_HEADER_LEN};
+use dataplane_io::inner::{PARTS_MAX, VNET_HEADER_LEN};
+use dataplane_wire as wire;
 
 /// What WireGuard adds to a packet: header and tag.
 pub(crate) const SEGMENT_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
@@ -54,7 +55,11 @@ impl Coding {
     }
 
     /// Hands on the super-packets of a train, as head, arena and parts of a gather write. False where it does not add up.
-    pub(crate) fn decode(&mut self, train: &mut [u8], deliver: impl FnMut(&[u8], &[u8], &[Part])) -> bool {
+    pub(crate) fn decode(
+        &mut self,
+        train: &mut [u8],
+        deliver: impl FnMut(&[u8], &[u8], &[wire::Span]),
+    ) -> bool {
         match self {
             Self::Plain { .. } => decode_plain(train, deliver),
             Self::Sealed(sealed) => sealed.decode(train, deliver),
@@ -62,7 +67,7 @@ impl Coding {
     }
 }
 
-fn decode_plain(mut train: &[u8], mut deliver: impl FnMut(&[u8], &[u8], &[Part])) -> bool {
+fn decode_plain(mut train: &[u8], mut deliver: impl FnMut(&[u8], &[u8], &[wire::Span])) -> bool {
     while !train.is_empty() {
         let whole = ip_len(train.get(VNET_HEADER_LEN..).unwrap_or_default());
         let Some((packet, rest)) = whole.and_then(|len| train.split_at_checked(VNET_HEADER_LEN + len)) else {
@@ -122,7 +127,7 @@ impl Sealed {
         Some(&self.train[..total])
     }
 
-    fn decode(&mut self, train: &mut [u8], mut deliver: impl FnMut(&[u8], &[u8], &[Part])) -> bool {
+    fn decode(&mut self, train: &mut [u8], mut deliver: impl FnMut(&[u8], &[u8], &[wire::Span])) -> bool {
         let mut at = 0;
         while at < train.len() {
             let Some(end) = self.describe(train, at) else { return false };
@@ -130,9 +135,9 @@ impl Sealed {
             if opened != Ok(self.opens.len()) {
                 return false;
             }
-            let mut parts = [Part::default(); PARTS_MAX];
+            let mut parts = [wire::Span::default(); PARTS_MAX];
             for (part, open) in parts.iter_mut().zip(&self.opens[1..]) {
-                *part = Part { offset: open.text.offset, len: open.text.len };
+                *part = wire::Span { offset: open.text.offset, len: open.text.len };
             }
             let head = at + VNET_AT..at + HEADER_LEN + self.opens[0].text.len as usize;
             deliver(&train[head], train, &parts[..self.opens.len() - 1]);
@@ -175,7 +180,7 @@ mod tests {
         let whole = coding.decode(&mut train, |head, arena, parts| {
             let mut packet = head.to_vec();
             for part in parts {
-                packet.extend_from_slice(&arena[part.offset as usize..][..part.len as usize]);
+                packet.extend_from_slice(&arena[part.range()]);
             }
             packets.push(packet);
         });

@@ -4,14 +4,17 @@ mod data;
 mod inner;
 mod pair;
 mod paths;
+mod refused;
+mod sessions;
+mod timers;
 
 use core::time::Duration;
 
-use dataplane_wire::{DropReason, Ecn, FourTuple, TrafficClass};
+use dataplane_wire::{DropReason, Ecn, FourTuple, Instant, TrafficClass};
 
 use super::*;
 use crate::messages::{Command, Event, HandshakeBytes, HandshakeCause, Path};
-use pair::{A, B, INTERFACE, MTU, Pair, tcp_super, udp4};
+use pair::{A, B, INTERFACE, Pair, Side, tcp_super, udp4};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

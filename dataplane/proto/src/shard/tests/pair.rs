@@ -75,7 +75,7 @@ impl TxSink for MemTx {
         last_len: usize,
     ) -> Result<Train<'_, Self>, TxFull> {
         let len = segment_len * (segments - 1) + last_len;
-        assert!(segments >= 1 && segments <= 64 && len <= 65_507 && last_len >= 1 && last_len <= segment_len);
+        assert!((1..=64).contains(&segments) && len <= 65_507 && last_len >= 1 && last_len <= segment_len);
         if len > self.room() {
             return Err(TxFull);
         }
@@ -306,7 +306,9 @@ impl Pair {
         bytes[16..16 + plain.len()].copy_from_slice(plain);
         let text = Span { offset: 16, len: plain.len() as u32 };
         let desc = SealInPlaceDesc { key: 0, counter, aad: Span::default(), text };
-        Reference.seal_in_place(&[keypair.send.clone()], &[], &mut bytes, &[desc]).expect("a batch");
+        Reference
+            .seal_in_place(core::slice::from_ref(&keypair.send), &[], &mut bytes, &[desc])
+            .expect("a batch");
         Datagram {
             from: self.sides[from].address,
             to: self.sides[1 - from].address,
@@ -323,7 +325,7 @@ impl Pair {
         let counter = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
         let text = Span { offset: 16, len: bytes.len() as u32 - 32 };
         let mut batch = [OpenDesc { key: 0, counter, aad: Span::default(), text, opened: false }];
-        let opened = Reference.open_batch(&[keypair.send.clone()], &[], &mut bytes, &mut batch);
+        let opened = Reference.open_batch(core::slice::from_ref(&keypair.send), &[], &mut bytes, &mut batch);
         assert_eq!(opened, Ok(1));
         bytes[16..bytes.len() - 16].to_vec()
     }

@@ -45,7 +45,7 @@ fn wg_54_neither_a_wrong_tag_nor_a_replay_moves_the_endpoint() {
     forged.bytes[20] ^= 1;
     assert_eq!(pair.give(B, &[forged]).len(), 0);
     assert_eq!(destination(&mut pair, B), home);
-    assert_eq!(pair.give(B, &[good.clone()]).len(), 1);
+    assert_eq!(pair.give(B, core::slice::from_ref(&good)).len(), 1);
     assert_eq!(pair.give(B, &[from(&good, 7)]).len(), 0, "seen before");
     assert_eq!(destination(&mut pair, B), home);
     // Both in one batch: the pre-check knows neither.
