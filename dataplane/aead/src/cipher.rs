@@ -1,13 +1,13 @@
 //! The provider that a program uses, chosen when it starts.
 
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
 use crate::batch::{Key, OpenDesc, SealDesc, SealInPlaceDesc};
 use crate::library::Ring;
 #[cfg(target_arch = "x86_64")]
 use crate::own::Own;
 use crate::provider::Provider;
 use crate::reference::Reference;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
 
 /// A provider chosen at run time. Costs one branch per batch.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Cipher(Kind);
 enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx512(Own<avx512::Avx512>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Own<avx2::Avx2>),
     Ring(Ring),
     Reference(Reference),
 }
@@ -35,7 +37,10 @@ impl Cipher {
     /// All providers this processor can run, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let own = [avx512::lanes().map(|lanes| Kind::Avx512(Own::new(lanes)))];
+        let own = [
+            avx512::lanes().map(|lanes| Kind::Avx512(Own::new(lanes))),
+            avx2::lanes().map(|lanes| Kind::Avx2(Own::new(lanes))),
+        ];
         #[cfg(not(target_arch = "x86_64"))]
         let own = [];
         let others = [Kind::Ring(Ring), Kind::Reference(Reference)];
@@ -48,6 +53,8 @@ impl Kind {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(avx512) => avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => avx2,
             Self::Ring(ring) => ring,
             Self::Reference(reference) => reference,
         }

@@ -13,10 +13,12 @@
 //! | `cipher` | chooses a provider at run time |
 //! | `provider` | what a provider implements behind the checks |
 //! | `lanes` | whole batches by a vector kernel: blocks of all packets as one stream, tags of 8 packets at once |
-//! | `avx512` | the vector kernels |
+//! | `avx512`, `avx2` | the vector kernels |
 //! | `own` | `lanes`, and the library where a batch is too small for it |
 //! | `reference`, `library` | providers of one packet at a time: `chacha20poly1305` and `ring` |
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod batch;

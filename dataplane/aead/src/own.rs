@@ -1,6 +1,10 @@
 //! Our own provider: whole batches by a vector kernel, few packets by the library.
+//!
+//! Where the kernel is worth it stands with each kernel, measured by
+//! `cargo bench -p dataplane-benches --bench cipher` on one core, everything in one run.
 
 use crate::batch::{Key, OpenDesc, SealDesc, SealInPlaceDesc};
+use crate::check::Described;
 use crate::lanes::Lanes;
 use crate::lanes::kernel::Kernel;
 use crate::library::Ring;
@@ -15,8 +19,10 @@ impl<K: Kernel> Own<K> {
         Self(lanes)
     }
 
-    fn worth_it(packets: usize) -> bool {
-        packets >= K::PACKETS_MIN
+    fn worth_it<D: Described>(batch: &[D]) -> bool {
+        // Checked: a text has less than 2^32 bytes.
+        let bytes = batch.iter().map(|desc| desc.text().1 as usize).sum();
+        K::worth_it(batch.len(), bytes)
     }
 }
 
@@ -34,7 +40,7 @@ impl<K: Kernel> Provider for Own<K> {
         arena: &mut [u8],
         batch: &[SealDesc],
     ) {
-        if Self::worth_it(batch.len()) {
+        if Self::worth_it(batch) {
             self.0.seal(prefix, keys, gather, source, arena, batch);
         } else {
             Ring.seal(prefix, keys, gather, source, arena, batch);
@@ -49,7 +55,7 @@ impl<K: Kernel> Provider for Own<K> {
         arena: &mut [u8],
         batch: &[SealInPlaceDesc],
     ) {
-        if Self::worth_it(batch.len()) {
+        if Self::worth_it(batch) {
             self.0.seal_here(prefix, keys, gather, arena, batch);
         } else {
             Ring.seal_here(prefix, keys, gather, arena, batch);
@@ -64,7 +70,7 @@ impl<K: Kernel> Provider for Own<K> {
         arena: &mut [u8],
         batch: &mut [OpenDesc],
     ) -> usize {
-        if Self::worth_it(batch.len()) {
+        if Self::worth_it(batch) {
             self.0.open(prefix, keys, gather, arena, batch)
         } else {
             Ring.open(prefix, keys, gather, arena, batch)

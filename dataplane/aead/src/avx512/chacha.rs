@@ -10,10 +10,7 @@
 use core::arch::x86_64::*;
 
 use crate::batch::Key;
-use crate::lanes::kernel::{Group, Segment};
-
-/// "expand 32-byte k" (RFC 8439 §2.3).
-const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
+use crate::lanes::kernel::{CONSTANTS, Group, Segment};
 
 type Words = [__m512i; 16];
 

@@ -11,6 +11,8 @@ pub(crate) const SUMS: usize = 8;
 pub(crate) const BLOCK_LEN: usize = 64;
 /// Poly1305 blocks in a step.
 pub(crate) const STEP_BLOCKS: usize = 4;
+/// "expand 32-byte k" (RFC 8439 §2.3).
+pub(crate) const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 /// Bit 128 of a Poly1305 block as the kernels want it: in the block's third limb of 44 bits.
 pub(crate) const MARK: u64 = 1 << 40;
 
@@ -63,7 +65,7 @@ impl Part {
     #[inline(always)]
     pub(crate) fn cover(&self) -> (usize, usize) {
         let clamp = |at: isize| at.clamp(0, BLOCK_LEN as isize) as usize;
-        (clamp(self.offset), clamp(self.offset.saturating_add_unsigned(self.len)))
+        (clamp(self.offset), clamp(self.offset.wrapping_add_unsigned(self.len)))
     }
 }
 
@@ -105,12 +107,19 @@ pub(crate) trait Kernel: Copy + Sync {
 
     /// Short name of the provider on this kernel.
     const LABEL: &'static str;
-    /// Fewest packets of a batch that are worth this kernel; measured, for the library is faster below.
-    const PACKETS_MIN: usize;
     /// What holds no secret yet.
     const POWERS: Self::Powers;
     /// Sums of nothing.
     const SUMS: Self::Sums;
+
+    /// Whether a batch of so many packets and bytes of text is faster by this kernel than by the library: measured.
+    fn worth_it(packets: usize, bytes: usize) -> bool;
+
+    /// Runs `work` compiled for the kernel's features, if it is inlined, so that small functions need no call.
+    ///
+    /// # Safety
+    /// Of the trait.
+    unsafe fn enter<R>(work: impl FnOnce() -> R) -> R;
 
     /// Makes 16 blocks.
     ///

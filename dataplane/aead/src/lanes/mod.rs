@@ -80,6 +80,7 @@ impl<K: Kernel> Lanes<K> {
     /// # Safety
     /// Every packet was checked: its key is among the keys, what it reads can be read, `len + TAG_LEN` bytes at `dst` can
     /// be written and belong to no other packet nor, but in place, to what is read.
+    #[inline(always)]
     unsafe fn seal_all(keys: &[Key], packets: &mut [Packet]) {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
@@ -116,6 +117,7 @@ impl<K: Kernel> Lanes<K> {
     ///
     /// # Safety
     /// As [`Lanes::seal_all`], in place.
+    #[inline(always)]
     unsafe fn open_all(keys: &[Key], packets: &mut [Packet]) -> u64 {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
@@ -219,7 +221,12 @@ impl<K: Kernel> Provider for Lanes<K> {
             .map(|(index, desc)| Packet::seal(index, prefix, gather, source, arena, desc))
             .collect();
         // SAFETY: the batch was checked; sources are borrowed shared and the arena exclusively, so they do not overlap.
-        unsafe { Self::seal_all(keys, &mut packets) };
+        unsafe {
+            K::enter(
+                #[inline(always)]
+                || Self::seal_all(keys, &mut packets),
+            )
+        };
     }
 
     fn seal_here(
@@ -236,7 +243,12 @@ impl<K: Kernel> Provider for Lanes<K> {
             .map(|(index, desc)| Packet::seal_here(index, prefix, gather, arena, desc))
             .collect();
         // SAFETY: the batch was checked; the arena is borrowed exclusively.
-        unsafe { Self::seal_all(keys, &mut packets) };
+        unsafe {
+            K::enter(
+                #[inline(always)]
+                || Self::seal_all(keys, &mut packets),
+            )
+        };
     }
 
     fn open(
@@ -253,7 +265,12 @@ impl<K: Kernel> Provider for Lanes<K> {
             .map(|(index, desc)| Packet::open(index, prefix, gather, arena, desc))
             .collect();
         // SAFETY: the batch was checked; the arena is borrowed exclusively.
-        let opened = unsafe { Self::open_all(keys, &mut packets) };
+        let opened = unsafe {
+            K::enter(
+                #[inline(always)]
+                || Self::open_all(keys, &mut packets),
+            )
+        };
         for (index, desc) in batch.iter_mut().enumerate() {
             desc.opened = opened >> index & 1 == 1;
         }

@@ -23,8 +23,13 @@ fn providers() -> Vec<Box<dyn Provider>> {
     }
     // Without the library that stands in for small batches.
     #[cfg(target_arch = "x86_64")]
-    if let Some(lanes) = crate::avx512::lanes() {
-        providers.push(Box::new(lanes));
+    {
+        if let Some(lanes) = crate::avx512::lanes() {
+            providers.push(Box::new(lanes));
+        }
+        if let Some(lanes) = crate::avx2::lanes() {
+            providers.push(Box::new(lanes));
+        }
     }
     providers
 }

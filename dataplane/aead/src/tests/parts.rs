@@ -95,4 +95,7 @@ fn parts_cost_what_is_printed() {
     if crate::avx512::lanes().is_some() {
         parts::<crate::avx512::Avx512>();
     }
+    if crate::avx2::lanes().is_some() {
+        parts::<crate::avx2::Avx2>();
+    }
 }

@@ -1,0 +1,118 @@
+//! The kernel for processors with AVX2 and no AVX-512: 16 blocks in two turns, 8 sums in two halves.
+//!
+//! Contains unsafe: vector instructions, which need a processor that has them, and pointers.
+
+mod chacha;
+mod poly1305;
+
+use crate::batch::Key;
+use crate::lanes::Lanes;
+use crate::lanes::kernel::{Block, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
+
+/// The kernel; to hold one is to have asked the processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+/// Batches on this kernel, if this processor can run it.
+pub(crate) fn lanes() -> Option<Lanes<Avx2>> {
+    // SAFETY: the processor has every feature that functions of this kernel enable.
+    is_x86_feature_detected!("avx2").then(|| unsafe { Lanes::new(Avx2(())) })
+}
+
+impl Kernel for Avx2 {
+    type Powers = poly1305::Powers;
+    type Sums = poly1305::Sums;
+
+    const LABEL: &'static str = "avx2";
+    const POWERS: poly1305::Powers = poly1305::Powers::ZERO;
+    const SUMS: poly1305::Sums = poly1305::Sums::ZERO;
+
+    // Measured on Zen 4 against ring, sealing and opening, as times its speed (see `own` for the command):
+    //
+    // | packets | 64 bytes    | 256 bytes   | 512 bytes   | 1,420 bytes |
+    // |       8 | 1.17 / 0.95 | 0.92 / 0.99 | 0.93 / 0.98 | 0.91 / 0.84 |
+    // |      16 | 1.28 / 1.37 | 1.06 / 1.14 | 1.02 / 1.06 | 0.94 / 0.91 |
+    // |      44 | 1.26 / 1.35 | 1.08 / 1.12 | 1.03 / 1.06 | 0.92 / 0.89 |
+    fn worth_it(packets: usize, bytes: usize) -> bool {
+        packets >= 12 && bytes <= 512 * packets
+    }
+
+    #[inline(always)]
+    unsafe fn enter<R>(work: impl FnOnce() -> R) -> R {
+        // SAFETY: the caller's.
+        unsafe { enter(work) }
+    }
+
+    #[inline(always)]
+    unsafe fn chacha(keys: &[Key], group: &Group) {
+        // SAFETY: the caller's.
+        unsafe { chacha::blocks(keys, group) };
+    }
+
+    #[inline(always)]
+    unsafe fn powers(powers: &mut Self::Powers, keys: [&Block; SUMS]) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::powers(powers, keys) };
+    }
+
+    #[inline(always)]
+    unsafe fn absorb(
+        sums: &mut Self::Sums,
+        powers: &Self::Powers,
+        at: &[*const u8; SUMS],
+        steps: usize,
+        marks: &Marks,
+        active: u8,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::absorb(sums, powers, at, steps, marks, active) };
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sums: &Self::Sums, powers: &Self::Powers) -> Tags {
+        poly1305::finish(sums, powers)
+    }
+
+    #[inline(always)]
+    unsafe fn stage(block: &mut Block, parts: [Part; 2], lengths: Option<Lengths>) {
+        // SAFETY: the caller's.
+        unsafe { stage(block, parts, lengths) };
+    }
+
+    #[inline(always)]
+    unsafe fn emit(dst: *mut u8, block: &Block, len: usize) {
+        // SAFETY: the caller's.
+        unsafe { core::ptr::copy_nonoverlapping(block.0.as_ptr(), dst, len) };
+    }
+}
+
+/// # Safety
+/// AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn enter<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// # Safety
+/// As [`Kernel::stage`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn stage(block: &mut Block, parts: [Part; 2], lengths: Option<Lengths>) {
+    *block = Block::ZERO;
+    for part in parts {
+        let (start, end) = part.cover();
+        if start < end {
+            let skip = (start as isize - part.offset) as usize;
+            // SAFETY: the caller's: these bytes are the part's; the block is no part of an arena.
+            unsafe {
+                let from = part.ptr.add(skip);
+                core::ptr::copy_nonoverlapping(from, block.0.as_mut_ptr().add(start), end - start);
+            }
+        }
+    }
+    if let Some(lengths) = lengths {
+        let slot = &mut block.0[16 * lengths.at..][..16];
+        slot[..8].copy_from_slice(&lengths.aad.to_le_bytes());
+        slot[8..].copy_from_slice(&lengths.text.to_le_bytes());
+    }
+}
