@@ -170,8 +170,8 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn pseudo_sum(&self, protocol: u8, len: usize) -> Sum {
         let addresses = match self {
-            Self::V4(packet) => Sum::of(field::<12, 8, _>(packet.header)),
-            Self::V6(packet) => Sum::of(field::<8, 32, _>(packet.header)),
+            Self::V4(packet) => Sum::of_header(field::<12, 8, _>(packet.header)),
+            Self::V6(packet) => Sum::of_header(field::<8, 32, _>(packet.header)),
         };
         addresses.and_word(u16::from(protocol)).and_double_word(len as u32)
     }

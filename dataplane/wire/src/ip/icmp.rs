@@ -79,7 +79,7 @@ pub fn unreachable(why: Unreachable, packet: &[u8], out: &mut [u8]) -> Option<us
         Packet::V6(_) => (why.v6(), protocol::ICMPV6),
     };
     *icmp_header = [kind[0], kind[1], 0, 0, 0, 0, 0, 0];
-    let mut sum = Sum::of(icmp_header).and(Sum::of(quoted));
+    let mut sum = Sum::of_header(icmp_header).and(Sum::of(quoted));
     match &packet {
         Packet::V4(ip) => emit_v4(header.first_chunk_mut()?, ip.destination(), ip.source(), len),
         Packet::V6(ip) => {
@@ -100,7 +100,7 @@ fn emit_v4(out: &mut [u8; IPV4_HEADER_LEN], source: Ipv4Addr, destination: Ipv4A
     *field_mut::<8, 4, _>(out) = [HOP_LIMIT, protocol::ICMP, 0, 0];
     *field_mut::<12, 4, _>(out) = source.octets();
     *field_mut::<16, 4, _>(out) = destination.octets();
-    *field_mut::<10, 2, _>(out) = Sum::of(out).checksum().to_be_bytes();
+    *field_mut::<10, 2, _>(out) = Sum::of_header(out).checksum().to_be_bytes();
 }
 
 /// Writes an IPv6 header before an ICMPv6 message.

@@ -80,29 +80,29 @@ impl Coalescer {
     #[inline]
     pub fn push(&mut self, interface: InterfaceId, arena: &[u8], span: Span, sink: &mut impl FnMut(Run<'_>)) {
         let Some(packet) = arena.get(span.range()) else { return };
-        let (flow, candidate) = match Family::of(packet) {
-            Some(family) => match candidate::read(interface, family, packet) {
-                Some(read) => read,
-                None => {
-                    // A fragment, or something strange: it may belong to any flow between its two ends.
-                    let fence = Flow::fence(interface, family, packet);
-                    while let Some(slot) = self.flows.find_fenced(&fence) {
-                        self.close(slot, arena, sink);
-                    }
-                    return alone(interface, span, sink);
-                }
-            },
-            None => return alone(interface, span, sink),
-        };
-        let slot = self.flows.find(&flow);
-        let Some(candidate) = candidate.filter(|candidate| self.merges(candidate)) else {
-            if let Some(slot) = slot {
+        let Some(family) = Family::of(packet) else { return alone(interface, span, sink) };
+        // What was read stays where it is and is looked at in place: to move it would wait for its fields to be stored.
+        let read = candidate::read(interface, family, packet);
+        let Some((flow, candidate)) = &read else {
+            // A fragment, or something strange: it may belong to any flow between its two ends.
+            let fence = Flow::fence(interface, family, packet);
+            while let Some(slot) = self.flows.find_fenced(&fence) {
                 self.close(slot, arena, sink);
             }
             return alone(interface, span, sink);
         };
+        let slot = self.flows.find(flow);
+        let candidate = match candidate {
+            Some(candidate) if self.merges(candidate) => candidate,
+            _ => {
+                if let Some(slot) = slot {
+                    self.close(slot, arena, sink);
+                }
+                return alone(interface, span, sink);
+            }
+        };
         if let Some(slot) = slot {
-            match self.runs[slot].join(arena, span, packet, &candidate) {
+            match self.runs[slot].join(arena, span, packet, candidate) {
                 Joined::Open => return,
                 Joined::Complete => return self.close(slot, arena, sink),
                 Joined::Corrupt => {
@@ -121,7 +121,7 @@ impl Coalescer {
             victim
         });
         self.flows.set(slot, flow);
-        self.runs[slot].open(interface, span, &candidate);
+        self.runs[slot].open(interface, span, candidate);
     }
 
     /// Hands over all open runs. To be called before the arena is used again.
@@ -139,6 +139,13 @@ impl Coalescer {
         self.flows.clear(slot);
         self.runs[slot].emit(arena, sink);
     }
+}
+
+/// Whether two keys are equal, one number after the other: the comparison of whole arrays would load them as vectors, and
+/// wait for the numbers of which they were just stored.
+#[inline(always)]
+fn same<const N: usize>(left: &[u64; N], right: &[u64; N]) -> bool {
+    left.iter().zip(right).all(|(left, right)| left == right)
 }
 
 /// Hands over a packet that leaves as it came.
@@ -166,7 +173,7 @@ impl Flows {
 
     #[inline]
     fn find(&self, flow: &Flow) -> Option<usize> {
-        self.position(|slot| self.tags[slot] == flow.tag && self.addresses[slot] == flow.addresses)
+        self.position(|slot| self.tags[slot] == flow.tag && same(&self.addresses[slot], &flow.addresses))
     }
 
     fn find_fenced(&self, fence: &Flow) -> Option<usize> {
@@ -196,7 +203,7 @@ impl Flows {
     }
 
     #[inline]
-    fn set(&mut self, slot: usize, flow: Flow) {
+    fn set(&mut self, slot: usize, flow: &Flow) {
         self.tags[slot] = flow.tag;
         self.addresses[slot] = flow.addresses;
     }

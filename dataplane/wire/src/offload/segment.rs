@@ -226,7 +226,7 @@ impl Network {
         let mut fixed = *fixed;
         *field_mut::<2, 4, _>(&mut fixed) = [0; 4];
         *field_mut::<10, 2, _>(&mut fixed) = [0; 2];
-        Some(Sum::of(&fixed).and(Sum::of(options)))
+        Some(Sum::of_header(&fixed).and(Sum::of(options)))
     }
 
     #[inline]
@@ -268,7 +268,7 @@ impl Segments {
                 *field_mut::<4, 4, _>(&mut fixed) = [0; 4];
                 fixed[13] = 0;
                 *field_mut::<16, 2, _>(&mut fixed) = [0; 2];
-                Some(Sum::of(&fixed).and(Sum::of(options)))
+                Some(Sum::of_header(&fixed).and(Sum::of(options)))
             }
             Self::Udp => Some(Sum::of(header.get(..4)?)),
         }

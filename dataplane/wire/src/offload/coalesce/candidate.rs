@@ -255,14 +255,14 @@ impl Candidate<'_> {
         let pseudo = match self.family {
             Family::V4 => {
                 let Some(header) = network.first_chunk::<IPV4_HEADER_LEN>() else { return false };
-                if !Sum::of(header).is_intact() || *field::<10, 2, _>(header) == [0xff; 2] {
+                if !Sum::of_header(header).is_intact() || *field::<10, 2, _>(header) == [0xff; 2] {
                     return false;
                 }
-                Sum::of(field::<12, 8, _>(header))
+                Sum::of_header(field::<12, 8, _>(header))
             }
             Family::V6 => {
                 let Some(header) = network.first_chunk::<IPV6_HEADER_LEN>() else { return false };
-                Sum::of(field::<8, 32, _>(header))
+                Sum::of_header(field::<8, 32, _>(header))
             }
         };
         let spelt = !self.is_tcp || transport.get(16..18) != Some(&[0xff; 2]);

@@ -7,7 +7,7 @@ use crate::offload::{SEGMENTS_MAX, VnetHeader};
 use crate::{InterfaceId, Span};
 
 use super::candidate::{Candidate, Family};
-use super::{Run, alone};
+use super::{Run, alone, same};
 
 /// Most bytes of a merged packet, IP header included.
 const TOTAL_LEN_MAX: usize = 65_535;
@@ -130,19 +130,15 @@ impl OpenRun {
         };
         identified
             && candidate.sequence == self.next_sequence
-            && candidate.constants == self.constants
-            && candidate.header_len == self.header_len
+            && same(&candidate.constants, &self.constants)
             && candidate.payload_len <= self.segment_len
             && self.header_len + self.payload_len + candidate.payload_len <= TOTAL_LEN_MAX
-            && candidate.options == self.options(arena)
+            && (!self.is_tcp || same_words(candidate.options, self.options(arena)))
     }
 
     /// The options of TCP that all packets of the run have.
     #[inline]
     fn options<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        if !self.is_tcp {
-            return &[];
-        }
         let header = arena.get(self.first.range()).and_then(|first| first.get(..self.header_len));
         header.and_then(|header| header.get(self.family.header_len() + Tcp::HEADER_LEN..)).unwrap_or_default()
     }
@@ -207,6 +203,14 @@ impl OpenRun {
     }
 }
 
+/// Whether two slices are equal that are made of words of 32 bits. Options are: a few words, for which the comparison of
+/// slices of unknown length costs more by its call.
+#[inline]
+fn same_words(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len()
+        && left.as_chunks::<4>().0.iter().zip(right.as_chunks::<4>().0).all(|(l, r)| l == r)
+}
+
 /// Writes the length of the merged packet into its IP header, and returns the sum of its addresses.
 fn patch_network(family: Family, header: &mut [u8], transport_len: u16) -> Option<Sum> {
     match family {
@@ -214,13 +218,13 @@ fn patch_network(family: Family, header: &mut [u8], transport_len: u16) -> Optio
             let header = header.first_chunk_mut::<IPV4_HEADER_LEN>()?;
             *field_mut::<2, 2, _>(header) = (IPV4_HEADER_LEN as u16 + transport_len).to_be_bytes();
             *field_mut::<10, 2, _>(header) = [0; 2];
-            *field_mut::<10, 2, _>(header) = Sum::of(header).checksum().to_be_bytes();
-            Some(Sum::of(field_mut::<12, 8, _>(header)))
+            *field_mut::<10, 2, _>(header) = Sum::of_header(header).checksum().to_be_bytes();
+            Some(Sum::of_header(field_mut::<12, 8, _>(header)))
         }
         Family::V6 => {
             let header = header.first_chunk_mut::<IPV6_HEADER_LEN>()?;
             *field_mut::<4, 2, _>(header) = transport_len.to_be_bytes();
-            Some(Sum::of(field_mut::<8, 32, _>(header)))
+            Some(Sum::of_header(field_mut::<8, 32, _>(header)))
         }
     }
 }
