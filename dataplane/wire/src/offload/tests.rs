@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
 
+mod coalesce;
 mod packets;
+mod segment;
 
 /// What the kernel would see of a run: the frame that a gather write of head and parts makes.
 pub(super) fn frame_of(run: &Run<'_>, arena: &[u8]) -> Vec<u8> {

@@ -26,6 +26,11 @@ pub(super) enum Tweak {
     Push,
     Fin,
     Ece,
+    /// The bit beside the data offset that was ECN-nonce.
+    Nonce,
+    NoAck,
+    /// An urgent pointer that no flag makes count.
+    Urgent,
     Window,
     Acknowledgement,
     Sequence,
@@ -35,9 +40,10 @@ pub(super) enum Tweak {
     Timestamp,
     BadTransportChecksum,
     BadHeaderChecksum,
-    /// The other spelling of the transport checksum 0, or none for UDP.
-    OtherSpelling,
+    /// All ones for TCP, and for UDP none.
+    OddChecksum,
     Fragment,
+    LastFragment,
     Options,
 }
 
@@ -57,7 +63,9 @@ impl Shape {
         let sequence =
             self.sequence.wrapping_add(offset as u32).wrapping_add(u32::from(tweak == Tweak::Sequence));
         let mut tcp = TcpHeader::new(self.port, 443, sequence, if tweak == Tweak::Window { 7 } else { 500 });
-        tcp.ack = true;
+        tcp.ack = tweak != Tweak::NoAck;
+        tcp.ns = tweak == Tweak::Nonce;
+        tcp.urgent_pointer = u16::from(tweak == Tweak::Urgent);
         tcp.acknowledgment_number = if tweak == Tweak::Acknowledgement { 6 } else { 5 };
         tcp.psh = tweak == Tweak::Push;
         tcp.fin = tweak == Tweak::Fin;
@@ -104,6 +112,9 @@ impl Shape {
             if tweak == Tweak::Fragment {
                 ip.more_fragments = true;
             }
+            if tweak == Tweak::LastFragment {
+                ip.fragment_offset = 2.try_into().unwrap();
+            }
             if tweak == Tweak::Options {
                 ip.options = [1, 1, 1, 1].into();
                 ip.set_payload_len(len).unwrap();
@@ -121,7 +132,7 @@ impl Shape {
                 tcp.checksum ^= 1;
                 udp.checksum ^= 1;
             }
-            Tweak::OtherSpelling => {
+            Tweak::OddChecksum => {
                 tcp.checksum = 0xffff;
                 udp.checksum = 0;
             }
@@ -196,6 +207,9 @@ fn tweaks() -> impl Strategy<Value = Tweak> {
         1 => Just(Tweak::Push),
         1 => Just(Tweak::Fin),
         1 => Just(Tweak::Ece),
+        1 => Just(Tweak::Nonce),
+        1 => Just(Tweak::NoAck),
+        1 => Just(Tweak::Urgent),
         1 => Just(Tweak::Window),
         1 => Just(Tweak::Acknowledgement),
         1 => Just(Tweak::Sequence),
@@ -205,7 +219,7 @@ fn tweaks() -> impl Strategy<Value = Tweak> {
         1 => Just(Tweak::Timestamp),
         1 => Just(Tweak::BadTransportChecksum),
         1 => Just(Tweak::BadHeaderChecksum),
-        1 => Just(Tweak::OtherSpelling),
+        1 => Just(Tweak::OddChecksum),
         1 => Just(Tweak::Fragment),
         1 => Just(Tweak::Options),
     ]
