@@ -11,7 +11,7 @@ use core::ops::Range;
 use crate::DropReason;
 use crate::bytes::field_mut;
 use crate::checksum::Sum;
-use crate::ip::{Fragment, IPV4_HEADER_LEN, IPV6_HEADER_LEN, Packet, Tcp, TcpFlags, Transport, Udp};
+use crate::ip::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, Packet, Tcp, TcpFlags, Transport, Udp};
 use crate::offload::VnetHeader;
 
 /// Most bytes of headers that a segment may have: the largest IPv4 and TCP headers are 120 together, and an IPv6 packet may
@@ -117,7 +117,7 @@ impl Segmentation {
         let payload = ip.payload().ok()?;
         let transport_at = payload.offset;
         let agrees = vnet.flags & VnetHeader::NEEDS_CSUM == 0 || usize::from(vnet.csum_start) == transport_at;
-        if payload.fragment != Fragment::Whole || !agrees {
+        if !agrees {
             return None;
         }
         let (transport_len, transport) =

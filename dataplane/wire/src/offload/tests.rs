@@ -45,6 +45,7 @@ pub(super) fn split(frame: &[u8]) -> Vec<Vec<u8>> {
         assert_eq!(vnet, VnetHeader::PLAIN, "only what was never merged may be no packet");
         return vec![packet.to_vec()];
     };
+    assert!(plan.count() > 1 || plan.segment_len() == plan.last_len());
     (0..plan.count())
         .map(|index| {
             let mut out = vec![0xee; plan.header_len()];

@@ -246,6 +246,18 @@ fn a_packet_that_is_longer_than_it_says_is_not_merged() {
         }
         assert_eq!(counts(&packets), [1, 1, 1], "{shape:?}");
     }
+    // The same of the length of UDP, the checksum made to fit.
+    for shape in shapes_of_all_kinds().into_iter().filter(|shape| !shape.tcp) {
+        let mut packets = flow(shape, &[(100, Tweak::None); 3]);
+        let at = if shape.v6 { 40 } else { 20 };
+        for packet in &mut packets {
+            let checksum = u16::from_be_bytes([packet[at + 6], packet[at + 7]]);
+            packet[at + 4..at + 6].copy_from_slice(&104_u16.to_be_bytes());
+            packet[at + 6..at + 8]
+                .copy_from_slice(&crate::checksum::update(checksum, 108, 104).to_be_bytes());
+        }
+        assert_eq!(counts(&packets), [1, 1, 1], "{shape:?}");
+    }
 }
 
 #[test]

@@ -89,11 +89,18 @@ fn tcp_of(packet: &[u8]) -> Tcp<'_> {
 #[test]
 fn every_segment_is_a_sound_packet_and_together_they_are_the_payload() {
     for shape in shapes_of_all_kinds() {
-        for (payload_len, gso_size) in
-            [(65_000, 1400), (65_000, 1000), (2800, 1400), (2801, 1400), (1, 1), (700, 1)]
-        {
+        for (payload_len, gso_size) in [
+            (65_000, 1400),
+            (65_000, 1000),
+            (2800, 1400),
+            (2801, 1400),
+            (1, 1),
+            (700, 1),
+            (700, 1400),
+            (0, 1400),
+        ] {
             let packets = split(&shape.super_packet(payload_len, gso_size, false));
-            assert_eq!(packets.len(), payload_len.div_ceil(gso_size), "{shape:?}");
+            assert_eq!(packets.len(), payload_len.div_ceil(gso_size).max(1), "{shape:?}");
             let mut carried = Vec::<u8>::new();
             for packet in &packets {
                 assert_sound(packet);
@@ -220,11 +227,20 @@ fn a_udp_checksum_that_comes_out_as_zero_is_spelt_ffff_and_one_of_tcp_is_not() {
             let at = payload_at + 2 * index;
             frame[at..at + 2].copy_from_slice(&packet[field_at..field_at + 2]);
         }
+        let expected = if shape.tcp { [0; 2] } else { [0xff; 2] };
         for packet in split(&frame) {
-            let expected = if shape.tcp { [0; 2] } else { [0xff; 2] };
             assert_eq!(packet[field_at..field_at + 2], expected, "{shape:?}");
             assert_sound(&packet);
         }
+
+        // The same of a packet that is not split.
+        let mut frame = shape.super_packet(2, 2, false);
+        let payload_at = frame.len() - 2;
+        frame[1] = VnetHeader::GSO_NONE;
+        frame[payload_at..].copy_from_slice(&[0; 2]);
+        let checksum = split(&frame)[0][field_at..field_at + 2].to_vec();
+        frame[payload_at..].copy_from_slice(&checksum);
+        assert_eq!(split(&frame)[0][field_at..field_at + 2], expected, "{shape:?}");
     }
 }
 
@@ -242,6 +258,10 @@ fn what_is_not_what_its_virtio_header_says_is_refused() {
     refused("fragments of one UDP datagram", &|vnet, _| vnet.gso_type = VnetHeader::GSO_UDP);
     refused("an unknown type", &|vnet, _| vnet.gso_type = 2);
     refused("the other version", &|vnet, _| vnet.gso_type = VnetHeader::GSO_TCPV6);
+    refused("the other version, the other way round", &|vnet, packet| {
+        *packet = Shape { v6: true, ..SHAPE }.super_packet(3000, 1400, false).split_off(VnetHeader::LEN);
+        vnet.csum_start = 40;
+    });
     refused("the other protocol", &|vnet, _| vnet.gso_type = VnetHeader::GSO_UDP_L4);
     refused("segments of nothing", &|vnet, _| vnet.gso_size = 0);
     refused("a checksum that begins elsewhere", &|vnet, _| vnet.csum_start = 24);
