@@ -6,8 +6,6 @@
 //!
 //! Contains unsafe: a cell whose access loom orders.
 
-use std::sync::LazyLock;
-
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
@@ -15,8 +13,9 @@ use loom::thread;
 use super::*;
 use crate::memory::Plan;
 
-static REGION: LazyLock<Region> =
-    LazyLock::new(|| Region::new(&Plan::new().with("model", Class::Frame, 8)).unwrap());
+fn region(frames: usize) -> Region {
+    Region::new(&Plan::new().with("model", Class::Frame, frames)).unwrap()
+}
 
 /// The bytes of each buffer, as loom sees them.
 struct Ghost(Vec<UnsafeCell<u32>>);
@@ -39,7 +38,7 @@ impl Ghost {
 }
 
 fn pool(frames: usize) -> Pool {
-    Pool::new(&REGION, PoolSizes { frames, ..PoolSizes::default() }).unwrap()
+    Pool::new(&region(frames), PoolSizes { frames, ..PoolSizes::default() }).unwrap()
 }
 
 // EN-10
@@ -99,11 +98,12 @@ fn a_buffer_goes_around_between_owner_and_another_core() {
 #[test]
 fn the_memory_goes_back_exactly_once_whoever_is_last() {
     loom::model(|| {
-        let mut pool = pool(2);
+        let region = region(2);
+        let mut pool = Pool::new(&region, PoolSizes { frames: 2, ..PoolSizes::default() }).unwrap();
         let buf = pool.take(Class::Frame).unwrap();
         let other = thread::spawn(move || drop(buf));
         drop(pool);
         other.join().unwrap();
-        assert!(REGION.run(Class::Frame, 8).is_ok(), "units are missing");
+        assert!(region.run(Class::Frame, 2).is_ok(), "units are missing");
     });
 }

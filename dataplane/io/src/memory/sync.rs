@@ -13,6 +13,11 @@ pub(super) use {loom::sync::Arc, stand_in::ArrayQueue};
 #[cfg(loom)]
 mod stand_in {
     //! Contains unsafe: reads and writes slots that the stamps say are this thread's.
+    //!
+    //! Every access to an atomic is a read-modify-write, also where a load or store would do. Loom 0.7 remembers one access per
+    //! atomic when it looks for orders that matter, so that a load before a store hides another thread's load, and orders are
+    //! left out; and it lets a read-modify-write read past a store that nothing orders before it. With the one kind of access,
+    //! both are right: the mutations that the models must catch are caught.
 
     use loom::cell::UnsafeCell;
     use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -44,10 +49,10 @@ mod stand_in {
 
         pub(crate) fn push(&self, value: u32) -> Result<(), u32> {
             loop {
-                let tail = self.tail.load(Ordering::Relaxed);
+                let tail = self.tail.fetch_add(0, Ordering::Relaxed);
                 let slot = &self.slots[tail % self.slots.len()];
                 // Acquire: pairs with the release of the pop that freed the slot.
-                let stamp = slot.stamp.load(Ordering::Acquire);
+                let stamp = slot.stamp.fetch_add(0, Ordering::Acquire);
                 if stamp == tail {
                     let won =
                         self.tail.compare_exchange(tail, tail + 1, Ordering::Relaxed, Ordering::Relaxed);
@@ -55,7 +60,7 @@ mod stand_in {
                         // SAFETY: the stamp said free for this position, and only one thread wins a position.
                         slot.value.with_mut(|cell| unsafe { *cell = value });
                         // Release: pairs with the acquire of the pop.
-                        slot.stamp.store(tail + 1, Ordering::Release);
+                        slot.stamp.swap(tail + 1, Ordering::Release);
                         return Ok(());
                     }
                 } else if stamp < tail {
@@ -67,10 +72,10 @@ mod stand_in {
 
         pub(crate) fn pop(&self) -> Option<u32> {
             loop {
-                let head = self.head.load(Ordering::Relaxed);
+                let head = self.head.fetch_add(0, Ordering::Relaxed);
                 let slot = &self.slots[head % self.slots.len()];
                 // Acquire: pairs with the release of the push.
-                let stamp = slot.stamp.load(Ordering::Acquire);
+                let stamp = slot.stamp.fetch_add(0, Ordering::Acquire);
                 if stamp == head + 1 {
                     let won =
                         self.head.compare_exchange(head, head + 1, Ordering::Relaxed, Ordering::Relaxed);
@@ -78,7 +83,7 @@ mod stand_in {
                         // SAFETY: the stamp said filled for this position, and only one thread wins a position.
                         let value = slot.value.with(|cell| unsafe { *cell });
                         // Release: pairs with the acquire of the push one lap later.
-                        slot.stamp.store(head + self.slots.len(), Ordering::Release);
+                        slot.stamp.swap(head + self.slots.len(), Ordering::Release);
                         return Some(value);
                     }
                 } else if stamp <= head {
