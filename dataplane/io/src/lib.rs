@@ -3,8 +3,10 @@
 //! Enters: sockets and devices. Leaves: datagrams and packets in memory that was made at start. Never: a protocol beyond the
 //! lengths and headers that it must build.
 
+pub mod faulty;
 pub mod inherit;
 pub mod inner;
+pub mod mem;
 pub mod memory;
 pub mod netlink;
 pub mod packet_io;

@@ -68,6 +68,22 @@ pub struct RecvReport {
     pub more: bool,
 }
 
+/// As what a refusal of the kernel to send is counted.
+pub fn drop_reason_of(errno: i32) -> DropReason {
+    match errno {
+        libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => DropReason::TxNoBuffers,
+        libc::EMSGSIZE => DropReason::TxTooBig,
+        // No way there, no device, a firewall's word, or news that nobody listens.
+        libc::ENETUNREACH
+        | libc::EHOSTUNREACH
+        | libc::ENETDOWN
+        | libc::EPERM
+        | libc::EACCES
+        | libc::ECONNREFUSED => DropReason::TxUnreachable,
+        _ => DropReason::TxError,
+    }
+}
+
 /// Reasons for which a backend drops what it should send.
 const SEND_REASONS: [DropReason; 5] = [
     DropReason::TxNoBuffers,
@@ -111,6 +127,15 @@ impl SendReport {
     /// Datagrams dropped for whatever reason.
     pub fn dropped(&self) -> u64 {
         self.dropped.iter().sum()
+    }
+
+    /// Adds what another call did.
+    pub fn merge(&mut self, other: &Self) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(sum, more)| *sum += more);
+        other.rejected_sources.iter().for_each(|&tuple| self.reject_source(tuple));
     }
 
     /// Notes a source address that the kernel refused. Beyond the bound, later sends will.

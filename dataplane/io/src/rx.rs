@@ -1,8 +1,8 @@
 //! Where received datagrams land.
 //!
 //! Hot:
-//! 1. a backend clears the ring and writes datagrams, or GRO trains of them, into its slots;
-//! 2. for each it pushes what is known of it ([`RxMeta`]);
+//! 1. a backend clears the ring and writes datagrams, or GRO trains of them, into its slots, from the next unused one on;
+//! 2. for each it pushes what is known of it ([`RxMeta`]), but for those that it drops;
 //! 3. the worker splits the ring into arena and metadata, opens in place, delivers, and comes back to 1.
 //!
 //! Nothing is allocated after construction, and nothing is copied.
@@ -25,6 +25,7 @@ const _: () =
 /// A contiguous arena of slots, and what is known of the datagrams in them.
 pub struct RxRing {
     run: Run,
+    used: usize,
     metas: Vec<RxMeta>,
 }
 
@@ -36,7 +37,7 @@ impl RxRing {
     /// [`RegionError::Exhausted`].
     // tidy: at construction
     pub fn new(region: &Region, class: Class, slots: usize) -> Result<Self, RegionError> {
-        Ok(Self { run: region.run(class, slots)?, metas: Vec::with_capacity(slots) })
+        Ok(Self { run: region.run(class, slots)?, used: 0, metas: Vec::with_capacity(slots) })
     }
 
     /// How many datagrams or trains one receive may fill.
@@ -44,9 +45,23 @@ impl RxRing {
         self.run.count()
     }
 
-    /// Slots that a backend may still fill, one [`RxRing::push`] each.
+    /// The first slot that nothing lies in.
+    pub fn next_slot(&self) -> usize {
+        self.used
+    }
+
+    /// Slots that nothing lies in.
     pub fn slots_left(&self) -> usize {
-        self.slots() - self.metas.len()
+        self.slots() - self.used
+    }
+
+    /// Marks the next slots as filled, whether or not their datagrams are pushed.
+    ///
+    /// # Panics
+    /// When fewer are left.
+    pub fn use_slots(&mut self, count: usize) {
+        assert!(count <= self.slots_left(), "{count} slots of {}", self.slots_left());
+        self.used += count;
     }
 
     /// Where in the arena the datagram of a slot goes, and how much room it has.
@@ -81,12 +96,18 @@ impl RxRing {
 
     /// Forgets everything received.
     pub fn clear(&mut self) {
+        self.used = 0;
         self.metas.clear();
     }
 
     /// What was received.
     pub fn metas(&self) -> &[RxMeta] {
         &self.metas
+    }
+
+    /// Forgets the datagrams that `keep` does not want.
+    pub fn retain(&mut self, keep: impl FnMut(&RxMeta) -> bool) {
+        self.metas.retain(keep);
     }
 
     /// The arena.

@@ -60,7 +60,7 @@ pub(super) fn recv_once(
     rx: &mut RxRing,
     report: &mut RecvReport,
 ) -> Drained {
-    let first = rx.slots() - rx.slots_left();
+    let first = rx.next_slot();
     let offered = size.slots(rx.slots_left());
     incoming.slots.clear();
     incoming.slots.extend((first..first + offered).map(|slot| rx.place(slot)));
@@ -81,6 +81,7 @@ pub(super) fn recv_once(
             }
         }
     };
+    rx.use_slots(came);
     let mut bytes = 0;
     for (at, message) in incoming.messages[..came].iter().enumerate() {
         let (offset, room) = incoming.slots[at];

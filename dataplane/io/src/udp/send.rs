@@ -18,7 +18,7 @@ use dataplane_wire::{DropReason, TxMeta};
 use super::addr::RawAddr;
 use super::control::ControlOut;
 use super::sys::{Calls, Errno, MESSAGES_MAX, OutMessage, Outgoing, PIECES_MAX};
-use crate::packet_io::{OffReason, Offload, SendReport};
+use crate::packet_io::{OffReason, Offload, SendReport, drop_reason_of};
 use crate::tx::{NONE, TrainEntry, TxBatch};
 
 /// How often one send call waits for a full socket, and how long each time: a worker is held up for a millisecond at most.
@@ -236,35 +236,28 @@ impl ChainSend<'_> {
                 self.calls.wait_writable(self.fd, WAIT);
                 Verdict::Again
             }
-            libc::EAGAIN => Verdict::DropRest(DropReason::TxNoBuffers),
+            libc::EAGAIN => Verdict::DropRest(drop_reason_of(errno)),
             libc::ENOBUFS | libc::ENOMEM if budget.retries > 0 => {
                 budget.retries -= 1;
                 std::thread::yield_now();
                 Verdict::Again
             }
-            libc::ENOBUFS | libc::ENOMEM => Verdict::Drop(DropReason::TxNoBuffers),
             libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV if self.doubt_source(cursor) => Verdict::Again,
             libc::EIO | libc::EINVAL | libc::EMSGSIZE if is_train => {
                 // EN-5. The train is described anew from the cursor, which still stands before its first unsent datagram.
                 *self.gso = Offload::Off(OffReason::Failed(errno));
                 Verdict::Again
             }
-            libc::EMSGSIZE => Verdict::Drop(DropReason::TxTooBig),
             // An ICMP message about an earlier datagram, told once: this one was not looked at yet.
             libc::ECONNREFUSED if !budget.refused => {
                 budget.refused = true;
                 Verdict::Again
             }
-            libc::ENETUNREACH
-            | libc::EHOSTUNREACH
-            | libc::ENETDOWN
-            | libc::EPERM
-            | libc::EACCES
-            | libc::ECONNREFUSED => {
+            // FT-1: counted, and the socket stays.
+            _ => {
                 budget.refused = false;
-                Verdict::Drop(DropReason::TxUnreachable)
+                Verdict::Drop(drop_reason_of(errno))
             }
-            _ => Verdict::Drop(DropReason::TxError),
         }
     }
 
