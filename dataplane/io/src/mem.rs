@@ -288,7 +288,7 @@ impl PacketIo for MemIo {
             let Some((id, socket)) = &self.sockets[at] else { continue };
             if socket.collect(*id, rx, &mut report) {
                 report.more = true;
-                self.turn = at;
+                self.turn = (at + 1) % count;
                 return report;
             }
         }

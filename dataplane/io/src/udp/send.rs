@@ -242,7 +242,12 @@ impl ChainSend<'_> {
                 std::thread::yield_now();
                 Verdict::Again
             }
-            libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV if self.doubt_source(cursor) => Verdict::Again,
+            // How a source address that is not ours is refused depends on family and kernel: IPv4 on Linux 6.18 says ENETUNREACH.
+            libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH
+                if self.doubt_source(cursor) =>
+            {
+                Verdict::Again
+            }
             libc::EIO | libc::EINVAL | libc::EMSGSIZE if is_train => {
                 // EN-5. The train is described anew from the cursor, which still stands before its first unsent datagram.
                 *self.gso = Offload::Off(OffReason::Failed(errno));
