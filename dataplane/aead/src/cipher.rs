@@ -36,15 +36,26 @@ impl Cipher {
 
     /// All providers this processor can run, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        #[cfg(target_arch = "x86_64")]
-        let own = [
-            avx512::lanes().map(|lanes| Kind::Avx512(Own::new(lanes))),
-            avx2::lanes().map(|lanes| Kind::Avx2(Own::new(lanes))),
-        ];
-        #[cfg(not(target_arch = "x86_64"))]
-        let own = [];
-        let others = [Kind::Ring(Ring), Kind::Reference(Reference)];
-        own.into_iter().flatten().chain(others).map(Self)
+        let others = [Kind::Ring(Ring), Kind::Reference(Reference)].map(Self);
+        Self::own(false).chain(others)
+    }
+
+    /// Our own providers without the library that stands in where a batch is too small for them: slower, and for tests
+    /// that want to reach every path.
+    pub fn undiluted() -> impl Iterator<Item = Self> {
+        Self::own(true)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn own(always: bool) -> impl Iterator<Item = Self> {
+        let avx512 = avx512::lanes().map(|lanes| Kind::Avx512(Own::new(lanes, always)));
+        let avx2 = avx2::lanes().map(|lanes| Kind::Avx2(Own::new(lanes, always)));
+        [avx512, avx2].into_iter().flatten().map(Self)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn own(_always: bool) -> impl Iterator<Item = Self> {
+        core::iter::empty()
     }
 }
 

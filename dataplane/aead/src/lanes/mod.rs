@@ -13,6 +13,8 @@
 pub(crate) mod kernel;
 mod mac;
 mod packet;
+#[cfg(test)]
+pub(crate) mod portable;
 mod stream;
 
 use core::mem::MaybeUninit;

@@ -6,6 +6,8 @@ mod lengths;
 #[cfg(target_arch = "x86_64")]
 mod parts;
 mod refusals;
+#[cfg(target_arch = "x86_64")]
+mod twins;
 mod vectors;
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -22,15 +24,12 @@ fn providers() -> Vec<Box<dyn Provider>> {
         providers.push(Box::new(cipher));
     }
     // Without the library that stands in for small batches.
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(lanes) = crate::avx512::lanes() {
-            providers.push(Box::new(lanes));
-        }
-        if let Some(lanes) = crate::avx2::lanes() {
-            providers.push(Box::new(lanes));
-        }
+    for cipher in Cipher::undiluted() {
+        providers.push(Box::new(cipher));
     }
+    // The stream and the tags, on plain code.
+    #[cfg(target_arch = "x86_64")]
+    providers.push(Box::new(crate::lanes::portable::lanes()));
     providers
 }
 
