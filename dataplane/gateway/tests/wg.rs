@@ -212,3 +212,65 @@ fn sockets_of_several_namespaces_do_not_collide_in_directories_of_their_own() {
     );
     assert_eq!(ok("pgrep -c -x dataplane-wg").trim(), "2");
 }
+
+#[test]
+fn a_port_in_use_is_told_to_wg_and_nothing_of_the_request_happens() {
+    if !inside("a_port_in_use_is_told_to_wg_and_nothing_of_the_request_happens", &["wg"]) {
+        return;
+    }
+    let taken = std::net::UdpSocket::bind("[::]:5555").unwrap();
+    ok("dataplane-wg t0 && wg set t0 listen-port 5554");
+    for link in ["down", "up"] {
+        ok(&format!("ip link set {link} dev t0"));
+        // The link is followed; the port that was configured is bound once it is up.
+        eventually("sockets follow the link", || (sh("ss -Huln sport = :5554").1 != "") == (link == "up"));
+        let (code, text) = sh("wg set t0 listen-port 5555 fwmark 9");
+        assert_eq!((code, text.contains("Address already in use")), (1, true), "{link}: {text}");
+        assert_eq!(ok("wg show t0 listen-port"), "5554\n");
+        assert_eq!(ok("wg show t0 fwmark"), "off\n");
+    }
+    drop(taken);
+    ok("wg set t0 listen-port 5555");
+    assert_ne!(ok("ss -Huln sport = :5555"), "");
+}
+
+#[test]
+fn a_port_that_is_taken_when_the_link_comes_up_can_be_changed_afterwards() {
+    if !inside("a_port_that_is_taken_when_the_link_comes_up_can_be_changed_afterwards", &["wg"]) {
+        return;
+    }
+    ok("LOG_LEVEL=error dataplane-wg t0 2>/run/log && wg set t0 listen-port 5555");
+    let _taken = std::net::UdpSocket::bind("0.0.0.0:5555").unwrap();
+    ok("ip link set up dev t0");
+    eventually("the log tells", || {
+        let log = std::fs::read_to_string("/run/log").unwrap();
+        log.contains("the link is up, but nothing can be received: UDP port 5555 is in use")
+    });
+    ok("wg set t0 listen-port 5556");
+    assert_ne!(ok("ss -Huln sport = :5556"), "");
+}
+
+#[test]
+fn ten_thousand_peers_with_a_hundred_thousand_allowed_ips_are_set_and_shown_in_seconds() {
+    if !inside("ten_thousand_peers_with_a_hundred_thousand_allowed_ips_are_set_and_shown_in_seconds", &["wg"])
+    {
+        return;
+    }
+    ok("dataplane-wg t0");
+    let mut config = String::from("[Interface]\nListenPort = 5\n");
+    for peer in 0..10_000_u32 {
+        let mut key = [7; 32];
+        key[..4].copy_from_slice(&peer.to_be_bytes());
+        let ips: Vec<String> = (0..10).map(|ip| format!("10.{}.{}.{ip}/32", peer >> 8, peer & 255)).collect();
+        let key = dataplane_gateway::keys::Base64(&key).to_string();
+        config.push_str(&format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {}\n", ips.join(", ")));
+    }
+    std::fs::write("/run/large.conf", config).unwrap();
+    let start = std::time::Instant::now();
+    ok("wg setconf t0 /run/large.conf");
+    assert_eq!(ok("wg show t0 allowed-ips | tr ' ' '\\n' | grep -c /32").trim(), "100000");
+    ok("wg syncconf t0 /run/large.conf");
+    assert_eq!(ok("wg show t0 peers | wc -l").trim(), "10000");
+    // One or two on an idle machine; the bound tells what is quadratic.
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
