@@ -146,3 +146,7 @@ impl HeldCookie {
         (now.since(self.received) < COOKIE_AGE).then(|| mac(&self.cookie, &[covered]))
     }
 }
+
+#[cfg(test)]
+#[path = "cookie_tests.rs"]
+mod tests;

@@ -163,7 +163,8 @@ impl Gate {
 /// Shares out cookie replies when very many are owed, so that a flood does not make the core seal and send without end.
 ///
 /// Below [`ReplyShares::FREE`] replies in a window everyone is answered: nobody can use up another's share by sending in
-/// its name at a low rate. Above it each of 1,024 groups of sources, drawn anew for every window, has a share.
+/// its name at a low rate. Above it each of 4,096 groups of sources has a share; groups are drawn anew for every
+/// window, so that who shares one with a flood now does not when it tries again.
 struct ReplyShares {
     hasher: KeyedState,
     window: u64,
@@ -177,7 +178,7 @@ impl ReplyShares {
     /// Replies per window before shares count: 8,192 per second.
     const FREE: u32 = 2_048;
     /// Groups of sources.
-    const GROUPS: usize = 1_024;
+    const GROUPS: usize = 4_096;
     /// Replies per window and group beyond.
     const SHARE: u8 = 4;
 
@@ -202,3 +203,7 @@ impl ReplyShares {
         allowed
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

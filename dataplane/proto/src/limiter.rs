@@ -92,3 +92,70 @@ impl Limiter {
         self.buckets.iter().flatten().filter(young).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    fn limiter(sources_max: usize) -> Limiter {
+        Limiter::new(sources_max, KeyedState::new(1, 2))
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn source(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 4000)
+    }
+
+    // WG-26
+    #[test]
+    fn a_source_gets_five_at_once_and_twenty_a_second() {
+        let mut limiter = limiter(64);
+        let it = source("192.0.2.1");
+        let mut allowed_by = |millis| (0..100).filter(|_| limiter.allow(at(millis), it)).count();
+        assert_eq!(allowed_by(1000), 5);
+        assert_eq!(allowed_by(1000), 0);
+        assert_eq!(allowed_by(1049), 0);
+        assert_eq!(allowed_by(1050), 1);
+        // Ten seconds of asking a thousand times each, whenever it asks.
+        let total: usize = (1..=10_000).map(|millis| allowed_by(1050 + millis).min(1)).sum();
+        assert_eq!(total, 200);
+        assert_eq!(allowed_by(100_000), 5);
+    }
+
+    // WG-26
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network_of_64_bits_whatever_the_port() {
+        let mut limiter = limiter(64);
+        let mut drained = |text: &str| {
+            let ports = (0..6).map(|port| SocketAddr::new(text.parse().unwrap(), port));
+            ports.filter(|remote| limiter.allow(at(0), *remote)).count()
+        };
+        assert_eq!(drained("192.0.2.1"), 5);
+        assert_eq!(drained("192.0.2.2"), 5);
+        assert_eq!(drained("::ffff:192.0.2.1"), 0);
+        assert_eq!(drained("2001:db8:0:1::1"), 5);
+        assert_eq!(drained("2001:db8:0:1:ffff::2"), 0);
+        assert_eq!(drained("2001:db8:0:2::1"), 5);
+    }
+
+    // WG-26
+    #[test]
+    fn the_table_is_capped_ages_out_and_makes_room_for_a_new_source_at_the_cost_of_the_most_silent() {
+        let mut limiter = limiter(64);
+        let busy = source("198.51.100.1");
+        let numbered = |number: u32| SocketAddr::from((number.to_be_bytes(), 1));
+        for number in 0..10_000 {
+            // The busy one asks all the time and is over its rate; every stranger gets in.
+            while limiter.allow(at(number.into()), busy) {}
+            assert!(limiter.allow(at(number.into()), numbered(number)), "{number}");
+            assert!(!limiter.allow(at(number.into()), busy), "{number}");
+        }
+        assert_eq!(limiter.buckets.len(), 64);
+        assert!(limiter.sources(at(10_000)) > 32);
+        assert_eq!(limiter.sources(at(10_250)), 0);
+    }
+}
