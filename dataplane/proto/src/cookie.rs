@@ -118,6 +118,7 @@ pub(crate) fn seal_reply(
 
 /// A cookie that we hold. Erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct HeldCookie {
     cookie: [u8; 16],
     #[zeroize(skip)]

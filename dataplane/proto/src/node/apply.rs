@@ -179,7 +179,7 @@ impl Node {
             None => (self.add_peer(now, interface, change.public_key), true),
         };
         let peer = self.peers.slot_mut(slot)?;
-        if let Some(psk) = &change.preshared_key {
+        if let Some(psk) = change.preshared_key.as_ref().filter(|psk| **psk != peer.psk) {
             peer.psk = psk.clone();
             peer.psk_epoch = peer.psk_epoch.wrapping_add(1);
         }

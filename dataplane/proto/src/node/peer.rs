@@ -15,6 +15,7 @@ use crate::noise::{Identity, Initiated, NoiseError};
 use crate::tai64n::Tai64n;
 
 /// The static-static secret with a peer (WG-8).
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum StaticStatic {
     /// Not computed yet; done in the background after a change of keys, or when it is needed.
     Unknown,
@@ -43,6 +44,7 @@ impl StaticStatic {
 }
 
 /// A time in which we try to reach a session as its initiator.
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Attempt {
     /// When it began, or was asked for anew: WG-39 counts from here.
     pub(super) started: Instant,
@@ -53,6 +55,7 @@ pub(super) struct Attempt {
 }
 
 /// An initiation that waits for its response.
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Sent {
     pub(super) initiated: Initiated,
     pub(super) local_index: u32,
@@ -101,6 +104,7 @@ impl Sessions {
 }
 
 /// A peer.
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) interface: InterfaceId,
@@ -157,6 +161,7 @@ impl Peer {
     }
 }
 
+#[cfg_attr(test, derive(Debug))]
 struct Slot {
     generation: u32,
     peer: Option<Box<Peer>>,
@@ -164,6 +169,7 @@ struct Slot {
 
 /// Peers by slot.
 #[derive(Default)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Peers {
     slots: Vec<Slot>,
     free: Vec<u32>,

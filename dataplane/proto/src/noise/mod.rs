@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 pub(crate) mod hash;
 mod symmetric;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use hash::hash;
 use symmetric::Symmetric;
@@ -133,6 +133,13 @@ pub(crate) fn create_initiation(
     let mut message = [0; INITIATION_LEN];
     Initiation::emit(&mut message, sender, &ephemeral_public, &sealed_static, &sealed_timestamp);
     Ok((Initiated { symmetric, ephemeral }, message))
+}
+
+#[cfg(test)]
+impl core::fmt::Debug for Initiated {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Initiated").field(&self.symmetric).field(self.ephemeral.as_bytes()).finish()
+    }
 }
 
 impl Initiated {

@@ -12,6 +12,7 @@ const TAG_LEN: usize = 16;
 
 /// Chaining key and transcript hash. Erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Symmetric {
     chaining_key: [u8; 32],
     hash: [u8; 32],

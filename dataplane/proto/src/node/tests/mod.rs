@@ -8,7 +8,12 @@ use dataplane_wire::{CoreId, DropReason, FourTuple, Instant, InterfaceId, PeerId
 use super::*;
 use crate::messages::{HandshakeArrived, HandshakeBytes, Keypair, Role};
 
+mod attempts;
+mod boringtun;
+mod config;
+mod cookies;
 mod exchange;
+mod recheck;
 
 pub(super) const WG0: InterfaceId = InterfaceId(0);
 
@@ -34,11 +39,19 @@ impl Host {
     }
 
     pub(super) fn with_cores(number: u8, cores: u8, core_bits: u8) -> Self {
+        Self::with(number, cores, core_bits, HandshakePolicy::default())
+    }
+
+    pub(super) fn with_policy(number: u8, policy: HandshakePolicy) -> Self {
+        Self::with(number, 1, 0, policy)
+    }
+
+    fn with(number: u8, cores: u8, core_bits: u8, policy: HandshakePolicy) -> Self {
         let config = NodeConfig { cores, core_bits, limits: Limits::default(), seed: [number; 32] };
         let mut node = Node::new(config, Instant::ZERO);
         node.set_wall_clock(Instant::ZERO, Duration::from_secs(1_700_000_000));
         let changes = [
-            Change::AddInterface { interface: WG0, mtu: 1420, policy: HandshakePolicy::default() },
+            Change::AddInterface { interface: WG0, mtu: 1420, policy },
             Change::SetSockets { interface: WG0, v4: Some(SocketId(0)), v6: None },
             Change::SetPrivateKey { interface: WG0, key: Secret::new([number; 32]) },
             Change::SetUp { interface: WG0, up: true },
@@ -77,6 +90,11 @@ impl Host {
         }
     }
 
+    /// When the next timer of a peer goes off.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.node.timers.first().map(|(at, _)| *at)
+    }
+
     pub(super) fn commands(&mut self) -> Vec<Command> {
         core::iter::from_fn(|| self.node.poll_command()).map(|(_, command)| command).collect()
     }
@@ -95,6 +113,23 @@ impl Host {
     pub(super) fn take(&mut self, now: Instant, from: u8, message: &HandshakeBytes) {
         let arrived = HandshakeArrived { interface: WG0, tuple: path(from), message: *message };
         self.node.handle_handshake(now, CoreId(0), &arrived);
+    }
+
+    /// The state when nothing waits to be fetched.
+    pub(super) fn settled(&mut self) -> String {
+        self.state();
+        self.state()
+    }
+
+    /// Everything that a message could change but for counters of drops: peers and their keys, timers, what waits to be
+    /// fetched, the next random number.
+    pub(super) fn state(&mut self) -> String {
+        let commands = self.commands().len();
+        let inputs: Vec<_> = core::iter::from_fn(|| self.node.poll_controller_input()).collect();
+        let notices: Vec<_> = core::iter::from_fn(|| self.node.poll_notice()).collect();
+        let random = self.node.random.clone().next_u64();
+        let (peers, timers, allowed) = (&self.node.peers, &self.node.timers, &self.node.allowed);
+        format!("{commands} {inputs:?} {notices:?} {random} {peers:?} {timers:?} {allowed:?}")
     }
 
     pub(super) fn dropped(&self, reason: DropReason) -> u64 {
