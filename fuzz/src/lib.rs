@@ -4,10 +4,12 @@
 //! (`scripts/fuzz TARGET SECONDS`) and, with the committed corpus, by `cargo test`.
 #![forbid(unsafe_code)]
 
+mod aead;
 mod datagram;
 mod inner;
 mod offload;
 
+pub use aead::aead;
 pub use datagram::{classify, messages};
 pub use inner::inner_ip;
 pub use offload::{coalesce, vnet};
@@ -22,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("inner_ip", inner_ip),
     ("vnet", vnet),
     ("coalesce", coalesce),
+    ("aead", aead),
 ];
 
 /// The Internet checksum (RFC 1071), written down as the RFC says it and as slowly: what the fast one is held against.
