@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::status::DeviceStatus;
 use super::types::{DeviceSnapshot, SetRequest};
 
 /// An interface as its management sees it.
@@ -17,6 +18,12 @@ pub trait Device {
     /// # Errors
     /// [`DeviceError`]; nothing has changed then.
     fn set(&mut self, request: SetRequest) -> Result<(), DeviceError>;
+
+    /// What the program behind the interface counts.
+    ///
+    /// # Errors
+    /// [`DeviceError::Gone`].
+    fn status(&mut self) -> Result<DeviceStatus, DeviceError>;
 }
 
 /// Why an interface did not do what a request asked. The text says what to do instead.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::device::{Device, DeviceError};
+use super::status::DeviceStatus;
 use super::types::{DeviceSnapshot, PeerRequest, PeerSnapshot, SetRequest};
 use crate::keys::{PublicKey, Secret};
 
@@ -16,6 +17,10 @@ pub(super) struct Model {
 impl Device for Model {
     fn snapshot(&mut self) -> Result<DeviceSnapshot, DeviceError> {
         Ok(self.state.clone())
+    }
+
+    fn status(&mut self) -> Result<DeviceStatus, DeviceError> {
+        Ok(DeviceStatus { version: "model".into(), ..DeviceStatus::default() })
     }
 
     fn set(&mut self, request: SetRequest) -> Result<(), DeviceError> {

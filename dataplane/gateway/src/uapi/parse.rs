@@ -38,14 +38,17 @@ pub struct ParseError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The first line names no operation.
-    #[error("expected `get=1` or `set=1`, found `{found}`")]
+    #[error("expected `get=1`, `set=1` or `status=1`, found `{found}`")]
     Operation {
         /// The line, shortened.
         found: String,
     },
-    /// `get=1` is followed by something.
-    #[error("expected an empty line after `get=1`")]
-    GetTakesNothing,
+    /// `get=1` or `status=1` is followed by something.
+    #[error("expected an empty line after `{operation}`")]
+    TakesNothing {
+        /// The operation.
+        operation: &'static str,
+    },
     /// There is no `=`.
     #[error("expected `key=value`")]
     NoEquals,
@@ -109,8 +112,8 @@ pub struct Parser {
 enum State {
     /// Before the first line of a request.
     Operation,
-    /// After `get=1`.
-    Get,
+    /// After `get=1` or `status=1`, which only an empty line may follow.
+    Complete { operation: &'static str, request: Request },
     /// After `set=1`; the last peer is the section that lines belong to, where there is any.
     Set(Box<SetRequest>),
     /// After an error, until an empty line.
@@ -219,14 +222,15 @@ impl Parser {
         match &mut self.state {
             State::Operation => {
                 self.state = match text {
-                    "get=1" => State::Get,
+                    "get=1" => State::Complete { operation: "get=1", request: Request::Get },
+                    "status=1" => State::Complete { operation: "status=1", request: Request::Status },
                     "set=1" => State::Set(Box::default()),
                     _ => return Err(Problem::Operation { found: shown(text) }),
                 };
                 Ok(None)
             }
-            State::Get if text.is_empty() => Ok(Some(Request::Get)),
-            State::Get => Err(Problem::GetTakesNothing),
+            State::Complete { request, .. } if text.is_empty() => Ok(Some(request.clone())),
+            State::Complete { operation, .. } => Err(Problem::TakesNothing { operation }),
             State::Set(request) if text.is_empty() => Ok(Some(Request::Set(mem::take(&mut **request)))),
             State::Set(request) => {
                 let (key, value) = text.split_once('=').ok_or(Problem::NoEquals)?;

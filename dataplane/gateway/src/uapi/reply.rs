@@ -1,4 +1,4 @@
-//! Reads the answer to `get=1`, as a client of the protocol does.
+//! Reads answers, as a client of the protocol does.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::parse::{self, Problem};
 use super::types::{DeviceSnapshot, PeerSnapshot};
 use crate::keys::{PublicKey, Secret};
 
-/// Why an answer to `get=1` gave no snapshot.
+/// Why an answer did not tell what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// The other side answered with an error of the operating system's numbering, made positive.
@@ -31,18 +31,31 @@ pub enum ReplyError {
 /// [`ReplyError`]: the interface refused, or something else than this protocol is spoken there.
 pub fn parse_get_reply(text: &str) -> Result<DeviceSnapshot, ReplyError> {
     let mut snapshot = DeviceSnapshot::default();
+    read_facts(text, |key, value| take_fact(&mut snapshot, key, value))?;
+    Ok(snapshot)
+}
+
+/// Reads a whole answer that tells nothing but how it went.
+///
+/// # Errors
+/// [`ReplyError`].
+pub(super) fn parse_set_reply(text: &str) -> Result<(), ReplyError> {
+    read_facts(text, |_, _| Ok(()))
+}
+
+/// Hands on each line `key=value` before `errno`.
+pub(super) fn read_facts(
+    text: &str,
+    mut take: impl FnMut(&str, &str) -> Result<(), Problem>,
+) -> Result<(), ReplyError> {
     for (at, line) in text.lines().enumerate() {
         let wrong = |problem| ReplyError::Line { line: at + 1, problem };
         let (key, value) = line.split_once('=').ok_or_else(|| wrong(Problem::NoEquals))?;
         if key == "errno" {
-            let number: i32 = value.parse().map_err(|_| wrong(unexpected("errno", value, "a number")))?;
-            return if number == 0 {
-                Ok(snapshot)
-            } else {
-                Err(ReplyError::Refused(number.saturating_abs()))
-            };
+            let number: i32 = number("errno", value).map_err(wrong)?;
+            return if number == 0 { Ok(()) } else { Err(ReplyError::Refused(number.saturating_abs())) };
         }
-        take_fact(&mut snapshot, key, value).map_err(wrong)?;
+        take(key, value).map_err(wrong)?;
     }
     Err(ReplyError::Truncated)
 }
@@ -99,6 +112,6 @@ fn number<N: std::str::FromStr>(key: &'static str, value: &str) -> Result<N, Pro
     value.parse().map_err(|_| unexpected(key, value, "a number"))
 }
 
-fn unexpected(key: &'static str, value: &str, expected: &'static str) -> Problem {
+pub(super) fn unexpected(key: &'static str, value: &str, expected: &'static str) -> Problem {
     Problem::Value { key, found: format!("`{}`", value.escape_debug()), expected }
 }

@@ -259,6 +259,10 @@ impl Client {
                 // `wg` reads errors of a get as positive numbers, and those of a set as negative ones.
                 Err(error) => self.owe_error(&error, 1),
             },
+            Request::Status => match device.status() {
+                Ok(status) => self.output.push_str(&status.to_string()),
+                Err(error) => self.owe_error(&error, 1),
+            },
             Request::Set(request) => match device.set(request) {
                 Ok(()) => self.owe_errno(0),
                 Err(error) => self.owe_error(&error, -1),

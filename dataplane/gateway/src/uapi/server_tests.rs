@@ -182,6 +182,24 @@ fn rubbish_on_one_connection_leaves_the_others_served() {
 }
 
 #[test]
+fn a_client_of_our_own_sets_and_asks_and_hears_why_not() {
+    let server = Running::start(Model { port_in_use: Some(7), ..Model::default() });
+    let mut client = Client::connect(&server.path()).unwrap();
+    let request = |port| SetRequest { listen_port: Some(port), ..SetRequest::default() };
+    client.set(&request(5)).unwrap();
+    assert!(matches!(client.set(&request(7)), Err(ClientError::Reply(ReplyError::Refused(98)))));
+    assert_eq!(client.snapshot().unwrap().listen_port, 5);
+    assert_eq!(client.status().unwrap().version, "model");
+    let path = server.path();
+    server.stop();
+    assert!(matches!(
+        client.snapshot(),
+        Err(ClientError::System(_) | ClientError::Reply(ReplyError::Truncated))
+    ));
+    assert!(matches!(Client::connect(&path), Err(ClientError::System(_))));
+}
+
+#[test]
 fn wg_60_a_prefix_given_to_a_second_peer_leaves_the_first_in_the_answer() {
     let server = Running::start(Model::default());
     let mut client = server.connect();

@@ -79,9 +79,10 @@ fn wg_58_every_key_of_a_set_is_read_in_its_section() {
 fn wg_58_a_wrong_line_is_named_with_what_was_expected_and_its_errno() {
     let peer = format!("set=1\npublic_key={KEY}\n");
     let cases: &[(String, &str, i32)] = &[
-        ("bar=1\n\n".into(), "line 1: expected `get=1` or `set=1`, found `bar=1`", 22),
-        ("\n".into(), "line 1: expected `get=1` or `set=1`, found ``", 22),
+        ("bar=1\n\n".into(), "line 1: expected `get=1`, `set=1` or `status=1`, found `bar=1`", 22),
+        ("\n".into(), "line 1: expected `get=1`, `set=1` or `status=1`, found ``", 22),
         ("get=1\nx=1\n\n".into(), "line 2: expected an empty line after `get=1`", 22),
+        ("status=1\nx=1\n\n".into(), "line 2: expected an empty line after `status=1`", 22),
         ("set=1\nfoo\n\n".into(), "line 2: expected `key=value`", 71),
         ("set=1\nfoo=1\n\n".into(), "line 2: unknown interface key `foo`: expected one of private_key", 22),
         (format!("{peer}fwmark=1\n\n"), "line 3: unknown peer key `fwmark`: expected one of public_key", 22),
@@ -234,6 +235,23 @@ fn an_answer_that_is_an_error_or_cut_short_is_no_snapshot() {
         parse_get_reply("listen_port=5\nnovelty=1\nerrno=0\n"),
         Ok(DeviceSnapshot { listen_port: 5, ..DeviceSnapshot::default() })
     );
+}
+
+#[test]
+fn a_status_survives_being_written_and_read() {
+    let worker = |n: u64| WorkerStatus {
+        counters: vec![("rx_datagrams".into(), n), ("busy_ns".into(), u64::MAX)],
+        drops: vec![("replay".into(), 3 * n)],
+    };
+    let status =
+        DeviceStatus { version: "1.2".into(), cipher: "x".into(), workers: vec![worker(0), worker(7)] };
+    let text = status.to_string();
+    assert!(text.ends_with("drop_replay=21\nerrno=0\n\n"), "{text}");
+    assert_eq!(parse_status_reply(&text), Ok(status.clone()));
+    assert_eq!(status.sum("rx_datagrams"), 7);
+    assert_eq!(parse_status_reply("errno=-22\n\n"), Err(ReplyError::Refused(22)));
+    assert_eq!(parse_status_reply("version=1\n"), Err(ReplyError::Truncated));
+    assert!(matches!(parse_status_reply("worker=0\nx=-1\n"), Err(ReplyError::Line { line: 2, .. })));
 }
 
 fn key() -> impl Strategy<Value = [u8; KEY_LEN]> {

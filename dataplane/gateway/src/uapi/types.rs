@@ -14,6 +14,8 @@ pub enum Request {
     Get,
     /// `set=1`: changes, of which either all or none happen.
     Set(SetRequest),
+    /// `status=1`: what the program behind the interface counts. An operation of our own, which `wg` never asks for.
+    Status,
 }
 
 /// The changes of one `set=1`, in the order in which they were written.

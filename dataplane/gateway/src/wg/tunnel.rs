@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dataplane::{
     Change, Engine, InnerSide, Interface, InterfaceError, InterfaceHandle, InterfaceSnapshot, PeerChange,
-    Workers,
+    WorkerStats, Workers,
 };
 use dataplane_io::socket::{BindError, BindRequest, bind_group};
 use dataplane_io::tun::TunError;
@@ -12,7 +12,10 @@ use dataplane_proto::node::ConfigProblem;
 
 use super::WgError;
 use super::watch::Watch;
-use crate::uapi::{AllowedIp, Device, DeviceError, DeviceSnapshot, PeerRequest, PeerSnapshot, SetRequest};
+use crate::uapi::{
+    AllowedIp, Device, DeviceError, DeviceSnapshot, DeviceStatus, PeerRequest, PeerSnapshot, SetRequest,
+    WorkerStatus,
+};
 
 /// The MTU of an interface that this program makes: 1500 less what WireGuard adds over IPv6.
 const MTU: u16 = 1420;
@@ -22,8 +25,7 @@ pub(super) struct Tunnel {
     handle: InterfaceHandle,
     name: String,
     watch: Watch,
-    /// Held for its threads: dropping it ends them.
-    _engine: Engine,
+    engine: Engine,
 }
 
 impl Tunnel {
@@ -44,7 +46,7 @@ impl Tunnel {
         let handle = engine.add_interface(interface.down())?;
         let name = handle.device_name().unwrap_or(name).to_owned();
         let watch = Watch::start(&name, &handle, events)?;
-        Ok(Self { handle, name, watch, _engine: engine })
+        Ok(Self { handle, name, watch, engine })
     }
 
     /// The name of the interface, by the kernel's word.
@@ -63,6 +65,18 @@ impl Device for Tunnel {
         let snapshot = self.handle.snapshot().and_then(|answer| answer.wait());
         let snapshot = snapshot.map_err(|_| DeviceError::Gone)?.map_err(device_error)?;
         Ok(device_snapshot(snapshot))
+    }
+
+    fn status(&mut self) -> Result<DeviceStatus, DeviceError> {
+        let worker = |worker: &WorkerStats| WorkerStatus {
+            counters: worker.named().map(|(name, count)| (name.to_owned(), count)).collect(),
+            drops: worker.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+        };
+        Ok(DeviceStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cipher: self.engine.cipher().to_owned(),
+            workers: self.engine.stats().workers().iter().map(worker).collect(),
+        })
     }
 
     fn set(&mut self, request: SetRequest) -> Result<(), DeviceError> {
