@@ -10,7 +10,7 @@
 //! Nothing is allocated after construction.
 
 use dataplane_wire::{FourTuple, Train, TxFull, TxMeta, TxSink};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::memory::{Class, Region, RegionError, Run};
 
@@ -170,6 +170,7 @@ impl TxBatch {
         })
     }
 
+    /// The same for all trains to one destination from one socket, whatever their source address: these must stay in order too.
     fn open_slot(tuple: &FourTuple) -> usize {
         let (bits, port) = match tuple.remote {
             SocketAddr::V4(remote) => (u64::from(remote.ip().to_bits()), remote.port()),
@@ -178,13 +179,7 @@ impl TxBatch {
                 ((bits >> 64) as u64 ^ (bits as u64).rotate_left(23), remote.port())
             }
         };
-        let local = match tuple.local_ip {
-            Some(IpAddr::V4(ip)) => u64::from(ip.to_bits()),
-            Some(IpAddr::V6(ip)) => ip.to_bits() as u64,
-            None => 0,
-        };
-        let mixed =
-            bits ^ (u64::from(port) << 32) ^ (u64::from(tuple.socket.0) << 48) ^ local.rotate_left(11);
+        let mixed = bits ^ (u64::from(port) << 32) ^ (u64::from(tuple.socket.0) << 48);
         // Fibonacci hashing: an odd constant near 2^64 / φ spreads the low bits over the high ones.
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize % OPEN_TABLE_LEN
     }

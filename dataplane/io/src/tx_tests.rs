@@ -72,6 +72,18 @@ fn another_traffic_class_starts_a_train_that_is_never_overtaken() {
     assert_eq!(order, [0, 1, 2]);
 }
 
+#[test]
+fn another_source_address_starts_a_train_that_is_never_overtaken() {
+    let mut batch = batch(1, 16);
+    let mut moved = to(1);
+    moved.tuple.local_ip = Some([10, 0, 0, 9].into());
+    single(&mut batch, &to(1), 100, 0);
+    single(&mut batch, &moved, 100, 1);
+    single(&mut batch, &to(1), 100, 2);
+    let order: Vec<u8> = batch.trains().flat_map(|t| t.datagrams().map(|d| d[0])).collect();
+    assert_eq!(order, [0, 1, 2]);
+}
+
 // EN-4
 #[test]
 fn a_train_holds_at_most_64_segments_and_65507_bytes() {

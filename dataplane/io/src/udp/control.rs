@@ -145,7 +145,7 @@ impl ControlIn {
 }
 
 /// Level, type and payload of the first message, and what stands behind it.
-fn next_message(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
+pub(super) fn next_message(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let len = usize::from_ne_bytes(bytes_at(bytes, 0)?);
     let level = i32::from_ne_bytes(bytes_at(bytes, LEVEL)?);
     let kind = i32::from_ne_bytes(bytes_at(bytes, KIND)?);

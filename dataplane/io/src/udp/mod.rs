@@ -254,3 +254,10 @@ impl PacketIo for UdpIo {
         })
     }
 }
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod recv_tests;
+#[cfg(test)]
+mod send_tests;
