@@ -1,6 +1,11 @@
-//! What benches share: numbers from a seed, and addresses made of them.
+//! What benches share: numbers from a seed, addresses and packets made of them, and two shards joined in memory.
 #![forbid(unsafe_code)]
 
+mod pair;
+
+pub use pair::{Pair, inner};
+
+use dataplane_wire::offload::VnetHeader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Numbers that look random and are the same in every run (SplitMix64).
@@ -42,6 +47,42 @@ pub fn hosts_v6(count: usize) -> Vec<IpAddr> {
         Ipv6Addr::from_bits(0xfd << 120 | bits >> 8).into()
     };
     (0..count).map(|_| host()).collect()
+}
+
+/// An IPv4 header from and to the same inner address, so that both ends of a [`Pair`] take it.
+fn ipv4_header(address: Ipv4Addr, protocol: u8, total_len: usize) -> Vec<u8> {
+    let mut header = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0];
+    header[2..4].copy_from_slice(&(total_len as u16).to_be_bytes());
+    header.extend(address.octets());
+    header.extend(address.octets());
+    header
+}
+
+/// A UDP packet of so many bytes in all; checksums are left out, for nobody on the way looks at them.
+pub fn udp_packet(address: Ipv4Addr, len: usize) -> Vec<u8> {
+    let mut packet = ipv4_header(address, 17, len);
+    packet.extend([0x13, 0x88, 0x13, 0x89]);
+    packet.extend(((len - 20) as u16).to_be_bytes());
+    packet.resize(len, 0);
+    packet
+}
+
+/// A TCP super-packet of so many full segments at an MTU of 1420, as a TUN device hands it over.
+pub fn tcp_super_packet(address: Ipv4Addr, segments: usize) -> (VnetHeader, Vec<u8>) {
+    const PAYLOAD: usize = 1420 - 40;
+    let len = 40 + segments * PAYLOAD;
+    let mut packet = ipv4_header(address, 6, len);
+    packet.extend([0x13, 0x88, 0x13, 0x89, 0, 0, 0, 1, 0, 0, 0, 1, 5 << 4, 0x10, 1, 0, 0, 0, 0, 0]);
+    packet.resize(len, 0x5a);
+    let vnet = VnetHeader {
+        flags: VnetHeader::NEEDS_CSUM,
+        gso_type: VnetHeader::GSO_TCPV4,
+        hdr_len: 40,
+        gso_size: PAYLOAD as u16,
+        csum_start: 20,
+        csum_offset: 16,
+    };
+    (vnet, packet)
 }
 
 #[cfg(test)]
