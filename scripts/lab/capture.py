@@ -38,3 +38,7 @@ class Capture:
         """Frames that tshark does not take for well-formed WireGuard: one line each."""
         bad = "_ws.malformed or _ws.short or _ws.expert.severity >= \"Warning\" or not wg"
         return self._tshark("-Y", bad).splitlines()
+
+    def payloads(self):
+        """The bytes above UDP of every datagram, in order."""
+        return [bytes.fromhex(line) for line in self._tshark("-T", "fields", "-e", "udp.payload").splitlines()]

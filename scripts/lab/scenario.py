@@ -4,6 +4,7 @@ import dataclasses
 
 EACH = "each"  # ours with ours, and ours with every peer, in either role
 OURS = "ours"  # ours at both ends
+FROM_OURS = "from-ours"  # ours with ours, and with every peer that is called
 
 SCENARIOS = {}
 
@@ -22,8 +23,10 @@ class Scenario:
         """The programs at (A, B), once for each run. A is the initiator."""
         which = self.smoke if smoke else self.pairs
         pairs = [(ours, ours)] if which else []
+        if which in (EACH, FROM_OURS):
+            pairs += [(ours, peer) for peer in peers]
         if which == EACH:
-            pairs += [(ours, peer) for peer in peers] + [(peer, ours) for peer in peers]
+            pairs += [(peer, ours) for peer in peers]
         return pairs
 
 

@@ -58,8 +58,10 @@ def test_fifty_parallel_flows(lab):
     a, b = lab.pair()
     must_ping(a.host, b.inner4, count=1)
     running = Iperf(a.host, b.host, b.inner4, seconds=2, flows=50)
-    must_ping(a.host, b.inner4, count=20, interval=0.05, wait=5)
+    got = ping(a.host, b.inner4, count=20, interval=0.05, wait=5)
     flow = running.finish()
+    # The queues of a slower peer are full, and a ping finds no better place than others.
+    check(got >= (18 if lab.only_ours() else 5), f"{got} of 20 pings were answered beside 50 flows")
     check(flow.received_bytes > 2_000_000, f"50 flows carried {flow.received_bytes} bytes")
     return f"{flow.gbits:.2f} Gbit/s"
 

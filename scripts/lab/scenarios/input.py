@@ -50,7 +50,7 @@ def test_missing_tun_device(lab):
 @scenario()
 def test_missing_rights(lab):
     drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-    _refused(lab.net.a, lab.kinds[0].command("wg9"), "permi", prefix=drop)
+    _refused(lab.net.a, lab.kinds[0].command("wg9"), "cap_net_admin", prefix=drop)
 
 
 @scenario()

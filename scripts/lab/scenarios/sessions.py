@@ -4,7 +4,7 @@ import time
 
 from ..gateway import generate_key
 from ..host import wait_until
-from ..scenario import EACH, OURS, check, equal, scenario
+from ..scenario import EACH, FROM_OURS, OURS, check, equal, scenario
 from ..traffic import Iperf, must_ping, ping
 
 
@@ -29,7 +29,7 @@ def test_rekey_under_traffic(lab):
     return f"{1250 - got} of 1250 pings and {datagrams.lost} of {datagrams.packets} datagrams lost"
 
 
-@scenario(EACH)
+@scenario(FROM_OURS)
 # WG-61: a persistent keepalive that is switched on sends at once, and so makes a session without any traffic.
 def test_persistent_keepalive_begins_at_once(lab):
     a, b = lab.pair()

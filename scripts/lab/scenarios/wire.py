@@ -3,7 +3,6 @@
 import time
 
 from ..capture import Capture
-from ..host import wait_until
 from ..net import OUTER4
 from ..scenario import EACH, OURS, check, equal, scenario
 from ..traffic import iperf, must_ping
@@ -119,45 +118,3 @@ def test_firewall_mark_on_every_outer_packet(lab):
     listing = a.host.run("nft", "list counters table inet seen").stdout.split()
     counts = [int(listing[at + 1]) for at, word in enumerate(listing) if word == "packets"]
     equal(counts, [11, 0], "marked and unmarked datagrams")
-
-
-@scenario(OURS)
-# WG-3, WG-24: junk is answered by nothing and disturbs nobody.
-def test_junk_is_answered_by_nothing(lab):
-    a, b = lab.pair()
-    must_ping(a.host, b.inner4, count=3)
-    before, resident = b.peer(a), b.program.resident_bytes()
-    sender = lab.net.r.start("python3", "-c", JUNK, OUTER4["b"], b.port)
-    must_ping(a.host, b.inner4, count=50, interval=0.02)
-    out = wait_until(lambda: None if sender.alive() else sender.log(), 30, "the junk is sent")
-    equal(out.strip().split("\n")[-1], "answers: 0", "answers to junk")
-    must_ping(b.host, a.inner4, count=3)
-    equal(b.peer(a).handshake, before.handshake, "time of the handshake")
-    equal(b.peer(a).endpoint, before.endpoint, "endpoint")
-    grown = b.program.resident_bytes() - resident
-    check(grown < 4 << 20, f"memory grew by {grown} bytes")
-
-
-JUNK = """
-import random, socket, sys
-random.seed(1)
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.connect((sys.argv[1], int(sys.argv[2])))
-    s.setblocking(False)
-    for i in range(40_000):
-        body = bytearray(random.randbytes(random.choice((0, 1, 4, 31, 32, 63, 64, 92, 148, 148, 500, 1452))))
-        if len(body) >= 4 and i % 2:
-            body[:4] = (random.randrange(1, 5), 0, 0, 0)
-        try:
-            s.send(body)
-        except OSError:
-            pass
-    s.settimeout(0.5)
-    answers = 0
-    try:
-        while s.recv(2000) is not None:
-            answers += 1
-    except TimeoutError:
-        pass
-print(f"answers: {answers}")
-"""

@@ -39,7 +39,8 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
     /// The interface to create, 15 bytes at most.
-    #[arg(value_name = "INTERFACE-NAME")]
+    // The kernel would choose a name for one without.
+    #[arg(value_name = "INTERFACE-NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub interface: String,
 }
 
