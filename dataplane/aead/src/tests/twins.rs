@@ -1,4 +1,6 @@
 //! Every function of every kernel against its portable twin.
+//!
+//! Contains unsafe: it calls kernels as their callers do.
 
 use super::*;
 use crate::lanes::kernel::{
