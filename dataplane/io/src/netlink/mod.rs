@@ -135,8 +135,8 @@ impl Links {
         self.acknowledged(Request::link(libc::RTM_DELLINK, index, 0, 0))
     }
 
-    /// Gives an interface an address, with the prefix that is reached by it. IPv6 addresses are usable at once: there is
-    /// nobody on a TUN with whom it could collide (`IFA_F_NODAD`).
+    /// Gives an interface an address, with the prefix that is reached by it. IPv6 addresses are not tried for collisions first
+    /// (`IFA_F_NODAD`): there is nobody else on a TUN. They can be bound at once, and receive a moment after the link is up.
     ///
     /// # Errors
     /// `EPERM`: CAP_NET_ADMIN is missing. `EEXIST`: it has the address already. `EINVAL`: a prefix that is too long.

@@ -5,10 +5,14 @@
 //!
 //! Contains unsafe: the epoll and eventfd system calls.
 
+mod gate;
+#[cfg(all(test, loom))]
+mod gate_model;
 mod waker;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic;
 use std::time::Duration;
 
 use waker::Sleep;

@@ -1,25 +1,16 @@
 //! Waking a worker from another thread, at the price of one atomic operation unless it sleeps.
 //!
-//! The state of the worker is one byte: awake, parked (about to sleep, or asleep), or woken. Only who turns parked into woken
-//! writes to the eventfd, so any number of calls between two waits cost one system call together, or none.
-//!
 //! Contains unsafe: eventfd.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The worker runs; it will look at its queues before it sleeps.
-const AWAKE: u8 = 0;
-/// The worker sleeps, or is just about to.
-const PARKED: u8 = 1;
-/// Somebody has called since the worker last looked.
-const WOKEN: u8 = 2;
+use super::gate::Gate;
 
 #[derive(Debug)]
 struct Shared {
-    state: AtomicU8,
+    gate: Gate,
     /// An eventfd; as a `File` for its safe `write`.
     event: std::fs::File,
 }
@@ -37,8 +28,7 @@ impl Waker {
     ///
     /// Cost: one atomic operation; a system call only where the worker sleeps and nobody has woken it yet.
     pub fn wake(&self) {
-        // Release pairs with the acquire of `park` and `unpark`: the worker sees what was queued before this call.
-        if self.shared.state.swap(WOKEN, Ordering::AcqRel) == PARKED {
+        if self.shared.gate.call() {
             // An eventfd refuses a write only when its counter is full, that is when it is readable already.
             let _ = (&self.shared.event).write(&1u64.to_ne_bytes());
         }
@@ -54,7 +44,7 @@ pub(super) struct Sleep {
 impl Sleep {
     pub(super) fn new() -> io::Result<Self> {
         let event = eventfd()?.into();
-        Ok(Self { shared: Arc::new(Shared { state: AtomicU8::new(AWAKE), event }) })
+        Ok(Self { shared: Arc::new(Shared { gate: Gate::new(), event }) })
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -63,15 +53,12 @@ impl Sleep {
 
     /// Announces sleep. False where a waker has called since the last [`Sleep::unpark`]: the worker must not block.
     pub(super) fn park(&self) -> bool {
-        // Acquire on failure pairs with the release of `wake`. On success nothing was published to us; the release half keeps
-        // what this worker did before ahead of it for who wakes it.
-        self.shared.state.compare_exchange(AWAKE, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.shared.gate.park()
     }
 
     /// Ends sleep, and returns whether a waker has called.
     pub(super) fn unpark(&self) -> bool {
-        // Acquire pairs with the release of `wake`.
-        self.shared.state.swap(AWAKE, Ordering::AcqRel) == WOKEN
+        self.shared.gate.unpark()
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

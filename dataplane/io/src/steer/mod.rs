@@ -98,14 +98,14 @@ impl Steering {
         }
     }
 
-    /// Gives the filter to the reuse-port group of `socket`.
+    /// Gives the filter to the whole reuse-port group of `socket`.
     ///
-    /// Once per group, and on its first socket: set `SO_REUSEPORT`, attach, then bind, and let the others bind after it. The
-    /// filter then stands before the first datagram can come. It belongs to the group, not to the socket, and is never
-    /// replaced while there is traffic: kernels have freed the old one under use.
+    /// Once per group, when all of its members are bound (or on the first, before it is bound) and nobody is told of the port
+    /// yet. The filter belongs to the group, not to the socket, and is never replaced while there is traffic: kernels have freed
+    /// the old one under use.
     ///
     /// # Errors
-    /// `EINVAL`: the socket has no `SO_REUSEPORT`. `ENOMEM`: the limit `net.core.optmem_max` is too low for the program.
+    /// `EINVAL`: the socket is bound, and in no group. `ENOMEM`: the limit `net.core.optmem_max` is too low for the program.
     pub fn attach(&self, socket: impl AsFd) -> io::Result<()> {
         let mut program = self.program();
         let program = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };

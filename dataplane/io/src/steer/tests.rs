@@ -2,13 +2,14 @@
 //!
 //! Contains unsafe: a socket option that no crate here knows.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::*;
+use crate::socket::{BindRequest, bind_group};
 
 /// A reuse-port group on loopback, steered, and a socket that sends to it.
 struct Group {
@@ -20,6 +21,7 @@ struct Group {
 }
 
 impl Group {
+    /// Steered before the first member is bound.
     fn new(steering: Steering, members: usize) -> Self {
         let first = socket();
         steering.attach(&first).unwrap();
@@ -30,10 +32,28 @@ impl Group {
             socket.bind(&address).unwrap();
             socket
         });
-        let members: Vec<_> =
-            std::iter::once(first).chain(rest.collect::<Vec<_>>()).map(UdpSocket::from).collect();
-        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        sender.connect(address.as_socket().unwrap()).unwrap();
+        let members = std::iter::once(first).chain(rest.collect::<Vec<_>>()).map(UdpSocket::from).collect();
+        Self::with_members(steering, members)
+    }
+
+    /// Made and steered as an interface's sockets are: one family of a bound group.
+    fn bound(steering: Steering, workers: usize, v6: bool) -> Self {
+        let localhost = BindRequest {
+            v4: Some(Ipv4Addr::LOCALHOST),
+            v6: Some(Ipv6Addr::LOCALHOST),
+            ..BindRequest::default()
+        };
+        let group = bind_group(&BindRequest { workers, ..localhost }).unwrap();
+        let members = if v6 { group.v6 } else { group.v4 };
+        steering.attach(&members[0]).unwrap();
+        members.iter().for_each(|member| member.set_nonblocking(true).unwrap());
+        Self::with_members(steering, members)
+    }
+
+    fn with_members(steering: Steering, members: Vec<UdpSocket>) -> Self {
+        let address = members[0].local_addr().unwrap();
+        let sender = UdpSocket::bind((address.ip(), 0)).unwrap();
+        sender.connect(address).unwrap();
         let mut group = Self { members, sender, steering, by_hash: 0 };
         group.by_hash = group.landing(b"");
         group
@@ -45,7 +65,7 @@ impl Group {
         self.receiver_of(datagram)
     }
 
-    /// Sends a GSO train and returns the member that has got all of it.
+    /// Sends a GSO train and returns the member that has got all of it. What is sent later is cut to this length too.
     fn landing_of_train(&self, datagram: &[u8], segments: usize) -> usize {
         let train = datagram.repeat(segments);
         crate::trains::fix(&self.sender, datagram.len() as u16).expect("this kernel has no UDP GSO");
@@ -60,7 +80,7 @@ impl Group {
         let mut buffer = [0; 2048];
         for (number, member) in self.members.iter().enumerate() {
             if let Ok(len) = member.recv(&mut buffer) {
-                assert_eq!(&buffer[..len], datagram);
+                assert!(buffer[..len] == *datagram, "another datagram arrived");
                 return number;
             }
         }
@@ -114,6 +134,21 @@ fn messages_land_on_the_core_that_their_index_names() {
                     assert_eq!(group.landing(&message), core, "core bits {core_bits}, index {index:08x}");
                 }
             }
+        }
+    }
+}
+
+// EN-2
+#[test]
+fn bound_groups_of_both_families_are_steered_by_order_of_binding() {
+    for v6 in [false, true] {
+        let group = Group::bound(Steering::by_index(2), 4, v6);
+        let of_core = |core| messages((core as u32) << 30 | 0x1234);
+        for core in 0..4 {
+            of_core(core).iter().for_each(|message| assert_eq!(group.landing(message), core));
+        }
+        for core in 0..4 {
+            of_core(core).iter().for_each(|message| assert_eq!(group.landing_of_train(message, 10), core));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::TunError;
 use super::gso::{self, SuperPackets};
@@ -257,7 +258,11 @@ fn negotiate(fd: BorrowedFd<'_>, wanted: Offloads) -> Result<Offloads, TunError>
 }
 
 pub(super) fn driver() -> Result<OwnedFd, TunError> {
-    let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DRIVER);
+    driver_at(Path::new(DRIVER))
+}
+
+pub(super) fn driver_at(path: &Path) -> Result<OwnedFd, TunError> {
+    let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     opened.map(OwnedFd::from).map_err(|error| match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENXIO | libc::ENODEV | libc::ENOTDIR) => TunError::NoDriver,
         _ => TunError::io("opening /dev/net/tun")(error),

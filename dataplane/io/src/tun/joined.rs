@@ -181,8 +181,14 @@ fn udp_super_packets_of_64_segments_cross_in_one_gather_write() {
             let address = SocketAddr::new(address_of(number, v6), 5000);
             joined.sides[number - 1].run(move || UdpSocket::bind(address).unwrap())
         });
-        far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         near.connect(far.local_addr().unwrap()).unwrap();
+        // The kernel puts the route to an own IPv6 address in place a moment after its interface came up.
+        far.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        while far.recv(&mut [0; 1]).is_err() {
+            near.send(&[0]).unwrap();
+        }
+        while far.recv(&mut [0; 1]).is_ok() {}
+        far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         crate::trains::fix(&near, 900).unwrap();
         let train: Vec<u8> = (0..64 * 900 - 450).map(pattern).collect();
         near.send(&train).unwrap();

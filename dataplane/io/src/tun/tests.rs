@@ -1,4 +1,6 @@
 //! TUN interfaces of a real kernel, in a namespace of each test's own.
+//!
+//! Contains unsafe: a thread gives its rights up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,7 +45,6 @@ fn a_packet_of_the_kernel_is_read_behind_its_vnet_header() {
         let len = recv_matching(&mut queues[0], &mut buffer, |packet| packet[0] >> 4 == 4);
         assert_eq!(len, VNET_HEADER_LEN + 20 + 8 + 5);
         assert_eq!(&buffer[len - 5..len], b"hello");
-        assert_eq!(queues[0].recv(&mut buffer).unwrap(), None);
     });
 }
 
@@ -108,6 +109,59 @@ fn an_interface_that_exists_is_refused_and_attached_to_when_asked() {
         let error = open(&Options { name: "lo", ..attach }).unwrap_err();
         assert!(matches!(error, TunError::Kind { .. }), "{error}");
     });
+}
+
+#[test]
+fn without_the_right_or_the_driver_the_error_says_which() {
+    let error = device::driver_at(std::path::Path::new("/dev/net/no-such-driver")).unwrap_err();
+    assert!(matches!(error, TunError::NoDriver), "{error}");
+    in_namespace(|| {
+        let (mut device, _queues) = open(&OPTIONS).unwrap();
+        // This thread alone becomes nobody, and so loses its capabilities.
+        // SAFETY: takes no pointer. The raw call, unlike libc's function, changes one thread.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) }, 0);
+        let refused = [
+            open(&OPTIONS).unwrap_err(),
+            device.set_mtu(1300).unwrap_err(),
+            device.set_up(true).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
+        }
+    });
+}
+
+// EN-6
+#[test]
+fn the_kernel_answers_a_flow_on_the_queue_that_last_wrote_it() {
+    in_namespace(|| {
+        let (mut device, mut queues) = open(&Options { queues: 4, ..OPTIONS }).unwrap();
+        device.add_address(Ipv4Addr::new(10, 0, 0, 1).into(), 24).unwrap();
+        device.set_up(true).unwrap();
+        let socket = UdpSocket::bind("10.0.0.1:9").unwrap();
+        let mut buffer = vec![0; RECV_MIN];
+        for port in 5000..5064u16 {
+            for number in [port as usize % 4, (port as usize + 1) % 4] {
+                queues[number].send_gather(&udp_packet(port), &[], &[]).unwrap();
+                let (_, source) = socket.recv_from(&mut [0; 8]).unwrap();
+                assert_eq!(source.port(), port);
+                socket.send_to(b"answer", source).unwrap();
+                recv_matching(&mut queues[number], &mut buffer, |packet| packet.ends_with(b"answer"));
+            }
+        }
+    });
+}
+
+/// An empty UDP datagram from 10.0.0.2 and this port to 10.0.0.1:9.
+fn udp_packet(port: u16) -> Vec<u8> {
+    let mut packet = vec![0; VNET_HEADER_LEN + 28];
+    let ip = &mut packet[VNET_HEADER_LEN..];
+    ip[..4].copy_from_slice(&[0x45, 0, 0, 28]);
+    ip[8..12].copy_from_slice(&[64, 17, 0x66, 0xCF]);
+    ip[12..20].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
+    ip[20..22].copy_from_slice(&port.to_be_bytes());
+    ip[22..26].copy_from_slice(&[0, 9, 0, 8]);
+    packet
 }
 
 #[test]
