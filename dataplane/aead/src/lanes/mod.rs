@@ -20,6 +20,7 @@ mod stream;
 use core::mem::MaybeUninit;
 
 use arrayvec::ArrayVec;
+use subtle::ConstantTimeEq;
 use zeroize::{optimization_barrier, zeroize_stack};
 
 use crate::batch::{BATCH_MAX, Key, OpenDesc, SealDesc, SealInPlaceDesc};
@@ -139,10 +140,11 @@ impl<K: Kernel> Lanes<K> {
             for (lane, packet) in packets.iter().enumerate() {
                 // SAFETY: the tag lies behind the text, within the arena.
                 let tag = unsafe { packet.dst.add(packet.len).cast::<[u64; 2]>().read_unaligned() };
-                let low = tags.low[lane] ^ u64::from_le(tag[0]);
-                let high = tags.high[lane] ^ u64::from_le(tag[1]);
-                // One decision on all bits at once; which bit differed is never asked.
-                if low | high == 0 {
+                // Both halves, whatever the first says: the optimiser would ask one after the other if it saw through this,
+                // and the time would tell a forger which half was right.
+                let low = tags.low[lane].ct_eq(&u64::from_le(tag[0]));
+                let high = tags.high[lane].ct_eq(&u64::from_le(tag[1]));
+                if bool::from(low & high) {
                     opened |= 1 << packet.index;
                     // SAFETY: the caller's.
                     unsafe { stream.text::<K>(packet) };
