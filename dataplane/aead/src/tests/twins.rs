@@ -1,5 +1,7 @@
 //! Every function of every kernel against its portable twin.
 //!
+//! Contains unsafe: kernels take pointers.
+//!
 //! Contains unsafe: it calls kernels as their callers do.
 
 use super::*;
