@@ -111,6 +111,7 @@ impl Node {
             let Some(peer) = self.peers.slot_mut(slot) else { continue };
             peer.static_static = StaticStatic::Unknown;
             peer.attempt = None;
+            peer.kept = None;
             peer.completed = None;
             peer.answered = None;
             self.unprimed.push_back(peer.id);
@@ -146,6 +147,7 @@ impl Node {
         self.set_timer(slot, None);
         let Some(peer) = self.peers.slot_mut(slot) else { return };
         peer.attempt = None;
+        peer.kept = None;
         peer.completed = None;
         peer.answered = None;
         peer.sessions = Sessions::default();
@@ -227,6 +229,8 @@ impl Node {
             accepted: None,
             attempt: None,
             initiated: None,
+            kept: None,
+            kept_taken: None,
             completed: None,
             cookie: None,
             answered: None,

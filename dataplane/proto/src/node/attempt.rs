@@ -38,15 +38,24 @@ impl Node {
         if peer.completed.is_some_and(|completed| now.since(completed) < REQUEST_AGE) {
             return;
         }
+        if peer.kept.is_some() {
+            return;
+        }
         match &mut peer.attempt {
             Some(attempt) if interface.policy.restarts => attempt.started = now,
             Some(_) => return,
-            None => {
-                let due = peer.initiated.map_or(now, |initiated| now.max(initiated + RETRY));
-                peer.attempt = Some(Box::new(Attempt { started: now, due, sent: None }));
-            }
+            None => return self.attempt(now, id.slot),
         }
         self.attempt_due(now, id.slot);
+    }
+
+    /// Begins an attempt: at once, unless there was an initiation just before or a session may be confirmed any moment.
+    pub(super) fn attempt(&mut self, now: Instant, slot: u32) {
+        let Some(peer) = self.peers.slot_mut(slot) else { return };
+        let again = peer.initiated.map(|initiated| initiated + RETRY);
+        let due = [Some(now), again, peer.confirmation_due()].into_iter().flatten().max().unwrap_or(now);
+        peer.attempt = Some(Box::new(Attempt { started: now, due, sent: None }));
+        self.attempt_due(now, slot);
     }
 
     /// A peer has a path: an attempt that waited for one goes on at once.
@@ -62,6 +71,10 @@ impl Node {
     pub(super) fn attempt_due(&mut self, now: Instant, slot: u32) {
         let Some(peer) = self.peers.slot(slot) else { return };
         let Some(interface) = self.interfaces.get(&peer.interface) else { return };
+        if let Some(until) = peer.kept.as_ref().map(|kept| kept.until) {
+            let id = peer.id;
+            return if now < until { self.set_timer(slot, Some(until)) } else { self.take_kept(now, id) };
+        }
         let Some(attempt) = &peer.attempt else { return self.set_timer(slot, None) };
         let give_up = attempt.started + interface.policy.give_up;
         if now >= give_up {

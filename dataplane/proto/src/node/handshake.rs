@@ -4,11 +4,10 @@
 //! has therefore changed nothing (WG-11). [`Node::commit`] looks again at what the examination relied on (WG-10), and only
 //! then changes anything.
 
-use core::sync::atomic::Ordering;
-
 use dataplane_wire::wireguard::{CookieReply, Initiation, Message, Response};
-use dataplane_wire::{CoreId, DropReason, FourTuple, Instant, InterfaceId, PeerId};
+use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId};
 
+use super::crossing::Fresh;
 use super::{Node, Notice};
 use crate::controller::Input;
 use crate::cookie::HeldCookie;
@@ -177,8 +176,12 @@ impl Node {
             role: Role::Responder,
             created: now,
         });
-        let response = Some((arrived.tuple, response));
-        self.install(id, keypair, response, false, arrived, unix_ns);
+        peer.note_handshake(arrived);
+        let (response, from) = (Some((arrived.tuple, response)), arrived.tuple);
+        let command =
+            Command::InstallKeypair { peer: id, keypair, response, keep_next: false, from, unix_ns };
+        self.commands.push(peer.core, command);
+        self.moved_to(id, Path::Direct(from));
         Ok(())
     }
 
@@ -199,12 +202,8 @@ impl Node {
         if sent.is_none_or(|sent| sent.local_index != local_index) {
             return Err(DropReason::HandshakeUnmatched);
         }
-        // Of two ends that initiate at once, the one with the smaller key has its session used (WG-31).
-        let keep_next = own > peer.public.0;
         peer.attempt = None;
-        peer.completed = Some(now);
-        peer.sessions.install(session_of(local_index), Role::Initiator, keep_next);
-        peer.counters.last_handshake_unix_ns.store(unix_ns, Ordering::Relaxed);
+        peer.note_handshake(arrived);
         let keypair = Box::new(Keypair {
             local_index,
             remote_index,
@@ -214,8 +213,7 @@ impl Node {
             created: now,
         });
         self.set_timer(id.slot, None);
-        self.install(id, keypair, None, keep_next, arrived, unix_ns);
-        self.complete(id, Role::Initiator);
+        self.begun_session(now, id, &own, Fresh { keypair, from: arrived.tuple, unix_ns });
         Ok(())
     }
 
@@ -236,25 +234,6 @@ impl Node {
         Ok(())
     }
 
-    /// Hands a session to the shard of its peer.
-    fn install(
-        &mut self,
-        id: PeerId,
-        keypair: Box<Keypair>,
-        response: Option<(FourTuple, HandshakeBytes)>,
-        keep_next: bool,
-        arrived: &HandshakeArrived,
-        unix_ns: u64,
-    ) {
-        let Some(peer) = self.peers.get(id) else { return };
-        let received = arrived.message.as_slice().len() as u64;
-        PeerCounters::add(&peer.counters.handshake_rx_bytes, received);
-        let from = arrived.tuple;
-        let command = Command::InstallKeypair { peer: id, keypair, response, keep_next, from, unix_ns };
-        self.commands.push(peer.core, command);
-        self.moved_to(id, Path::Direct(from));
-    }
-
     /// A peer has proved a session that we answered.
     pub(super) fn confirmed(&mut self, now: Instant, id: PeerId, local_index: u32) {
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -266,9 +245,11 @@ impl Node {
         peer.attempt = None;
         self.set_timer(id.slot, None);
         self.complete(id, Role::Responder);
+        self.settle_crossing(now, id);
     }
 
-    fn complete(&mut self, id: PeerId, role: Role) {
+    /// Tells controller and operator of a session that both ends have proved.
+    pub(super) fn complete(&mut self, id: PeerId, role: Role) {
         let Some(peer) = self.peers.get(id) else { return };
         let (interface, public_key) = (peer.interface, peer.public);
         self.facts.push(interface, Input::HandshakeComplete { peer: id });
@@ -277,6 +258,12 @@ impl Node {
 }
 
 impl super::peer::Peer {
+    /// Counts a handshake message that was good (WG-64).
+    fn note_handshake(&self, arrived: &HandshakeArrived) {
+        let received = arrived.message.as_slice().len() as u64;
+        PeerCounters::add(&self.counters.handshake_rx_bytes, received);
+    }
+
     /// mac1 of the message that we sent under an index, if no cookie reply has answered it yet.
     fn outstanding_mac1(&self, local_index: u32) -> Option<[u8; 16]> {
         let sent = self.attempt.as_ref().and_then(|attempt| attempt.sent.as_ref());

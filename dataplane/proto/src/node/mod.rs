@@ -9,6 +9,7 @@
 //! | `config` | what a change may say, and that a list of them is applied as a whole or not at all |
 //! | `apply` | what each change does |
 //! | `handshake` | messages of handshakes: examined without a change, then committed |
+//! | `crossing` | two ends that initiate at once |
 //! | `attempt` | our own attempts to reach a session: retries, jitter, giving up |
 //! | `peer`, `allowed`, `outbox` | peers in their slots, owners of inner prefixes, what waits to be fetched |
 //! | `snapshot` | everything that `wg show` wants to know |
@@ -33,6 +34,7 @@ mod allowed;
 mod apply;
 mod attempt;
 mod config;
+mod crossing;
 mod handshake;
 mod outbox;
 mod peer;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dataplane_wire::{CoreId, Instant, InterfaceId, PeerId};
 use zeroize::Zeroizing;
 
+use super::crossing::Kept;
 use crate::cookie::HeldCookie;
 use crate::index::compose;
 use crate::keys::{PublicKey, Secret};
@@ -98,6 +99,11 @@ impl Sessions {
         }
     }
 
+    /// Whether there is a session that we answered and the peer has not used yet.
+    pub(super) fn awaits_confirmation(&self) -> bool {
+        self.next.is_some()
+    }
+
     fn holds(&self, session: u8) -> bool {
         [self.previous, self.current, self.next].contains(&Some(session))
     }
@@ -136,6 +142,10 @@ pub(super) struct Peer {
     pub(super) attempt: Option<Box<Attempt>>,
     /// When we sent the last initiation (WG-38).
     pub(super) initiated: Option<Instant>,
+    /// A session that we began, kept unused for a moment (WG-31).
+    pub(super) kept: Option<Box<Kept>>,
+    /// When one that was kept was taken after all.
+    pub(super) kept_taken: Option<Instant>,
     /// When the last session was proved by both ends.
     pub(super) completed: Option<Instant>,
     pub(super) cookie: Option<HeldCookie>,
@@ -150,11 +160,12 @@ impl Peer {
     pub(super) fn next_index(&mut self) -> u32 {
         let pending =
             self.attempt.as_ref().and_then(|attempt| attempt.sent.as_ref()).map(|sent| sent.local_index);
+        let kept = self.kept.as_ref().map(|kept| kept.fresh.keypair.local_index);
         loop {
             self.session = self.session.wrapping_add(1);
             let index = compose(self.connection, self.session);
-            // At most four of 256 are in use.
-            if !self.sessions.holds(self.session) && pending != Some(index) {
+            // At most five of 256 are in use.
+            if !self.sessions.holds(self.session) && ![pending, kept].contains(&Some(index)) {
                 return index;
             }
         }

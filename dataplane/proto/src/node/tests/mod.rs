@@ -12,8 +12,10 @@ mod attempts;
 mod boringtun;
 mod config;
 mod cookies;
+mod crossings;
 mod exchange;
 mod recheck;
+mod whole;
 
 pub(super) const WG0: InterfaceId = InterfaceId(0);
 
