@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo;
+
 /// A data plane for gateways: WireGuard at the speed of the machine.
 #[derive(Debug, Parser)]
 #[command(name = "dataplane", version, subcommand_required = true, arg_required_else_help = true)]
@@ -23,6 +25,8 @@ enum Command {
     Genpsk,
     /// Reads a private key from standard input and writes its public key to standard output.
     Pubkey,
+    /// Shows two gateways at work on this machine: traffic through a tunnel, and what it costs.
+    Demo(demo::Options),
     /// Writes the version to standard output.
     Version,
 }
@@ -63,6 +67,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Genkey => keys::generate(crate::keys::random_private_key),
         Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
         Command::Pubkey => keys::derive_public(io::stdin().lock()),
+        Command::Demo(options) => demo::main(&options)
+            .map_err(|error| Failure { exit_code: error.exit_code(), message: error.to_string() }),
         Command::Version => say(&format!("dataplane {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -159,7 +159,11 @@ fn hear(mut events: Events, gone: &UnixStream) {
 }
 
 fn tell(mut gone: &UnixStream) -> io::Result<()> {
-    gone.write_all(b"g")
+    match gone.write_all(b"g") {
+        // Whoever would be told has ended already, and the interface with it.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => told,
+    }
 }
 
 /// The next event; `None` when the engine has shut down.

@@ -63,7 +63,7 @@ pub(crate) fn show(output: &Output) -> String {
     format!("{out}{err}")
 }
 
-/// Runs a line of shell, in which `dataplane-wg` is the program under test. Standard output and error come back as one
+/// Runs a line of shell, in which `dataplane-wg` and `dataplane` are the programs under test. Standard output and error come back as one
 /// text, with the exit code (128 and more for signals).
 pub(crate) fn sh(script: &str) -> (i32, String) {
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_dataplane-wg")).parent().unwrap();
