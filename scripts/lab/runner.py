@@ -24,10 +24,12 @@ class Job:
     process: object = None
     output: object = None
     since: float = 0.0
+    again: bool = False
 
     def title(self):
         """What it is called in the listing."""
-        return f"{self.scenario.name} [{self.pair[0]} -> {self.pair[1]}]"
+        alone = ", again, alone" if self.again else ""
+        return f"{self.scenario.name} [{self.pair[0]} -> {self.pair[1]}{alone}]"
 
 
 def run_one(name, first, second, ours, profile):
@@ -107,7 +109,7 @@ def _report(job, timed_out):
 
 def run_all(given, script):
     """Runs what was asked for and returns an exit code."""
-    waiting, running, passed, failed = _jobs(given), [], 0, []
+    waiting, running, passed, failed, again = _jobs(given), [], 0, [], []
     started = time.monotonic()
 
     def stop(number, _frame):
@@ -115,7 +117,11 @@ def run_all(given, script):
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        while waiting or running:
+        while waiting or running or again:
+            if not waiting and not running:
+                # What failed beside others may have lacked a processor, which a datagram in flight does not survive. Alone, each
+                # has the machine to itself, and counts.
+                waiting, again, given.jobs = again, [], 1
             while waiting and len(running) < given.jobs:
                 running.append(waiting.pop(0))
                 _start(running[-1], script, given)
@@ -128,6 +134,8 @@ def run_all(given, script):
                     running.remove(job)
                     if _report(job, timed_out):
                         passed += 1
+                    elif given.jobs > 1:
+                        again.append(Job(job.scenario, job.pair, again=True))
                     else:
                         failed.append(job.title())
     except KeyboardInterrupt:
