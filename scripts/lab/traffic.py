@@ -29,6 +29,21 @@ def must_ping(host, address, count=3, **options):
         raise LabError(f"{host.name}: {got} of {count} answers from {address} ({options})")
 
 
+def full_sockets(*hosts):
+    """Datagrams that the kernel dropped on these hosts so far, because the program that they were for did not read in time.
+    On a busy machine that happens to the generator too, and says nothing of the tunnel."""
+    count = 0
+    for host in hosts:
+        for table, prefix in (("snmp", "Udp: "), ("snmp6", "Udp6RcvbufErrors")):
+            for line in host.run("cat", f"/proc/net/{table}").stdout.splitlines():
+                if table == "snmp6" and line.startswith(prefix):
+                    count += int(line.split()[1])
+                elif line.startswith(prefix) and line.split()[1].isdigit():
+                    # Columns: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors ...
+                    count += int(line.split()[5])
+    return count
+
+
 @dataclasses.dataclass(frozen=True)
 class Flow:
     """What iperf3 saw of a flow."""
