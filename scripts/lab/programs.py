@@ -47,6 +47,7 @@ def known(profile="lab"):
         Kind("wireguard-go", ("wireguard-go", "-f"), (("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1"),)),
         Kind("null", (null, "-f"), bare=True),
         Kind("null+ring", (null, "-f", "--cipher", "ring"), bare=True),
+        Kind("null+auto", (null, "-f", "--cipher", "auto"), bare=True),
     ]
     return {kind.name: kind for kind in kinds}
 
