@@ -35,6 +35,17 @@ impl Lane {
         Ok(Arc::new(Self { filled: ArrayQueue::new(depth), free, ready, closed: AtomicBool::new(false) }))
     }
 
+    /// After the descriptor was made unreadable: what came between, and whether the writer is gone. Either makes it readable
+    /// again, since more may have come.
+    fn look_again(&self) -> (Option<Vec<u8>>, bool) {
+        let closed = self.closed.load(Ordering::Acquire);
+        let packet = self.filled.pop();
+        if packet.is_some() || closed {
+            self.signal();
+        }
+        (packet, closed)
+    }
+
     fn signal(&self) {
         // Refused only when the counter is full, that is when it is readable already.
         let _ = (&self.ready).write(&1u64.to_ne_bytes());
@@ -73,14 +84,9 @@ impl Inner for MemoryInner {
         let mut closed = self.rx.closed.load(Ordering::Acquire);
         let mut packet = self.rx.filled.pop();
         if packet.is_none() && !closed {
-            // The descriptor is made unreadable; then everything is looked at once more, and whatever came between makes it
-            // readable again.
+            // The descriptor is made unreadable; refused where it is so already.
             let _ = (&self.rx.ready).read(&mut [0; 8]);
-            closed = self.rx.closed.load(Ordering::Acquire);
-            packet = self.rx.filled.pop();
-            if packet.is_some() || closed {
-                self.rx.signal();
-            }
+            (packet, closed) = self.rx.look_again();
         }
         let Some(mut packet) = packet else {
             return if closed { Err(RecvError::Gone) } else { Ok(None) };
@@ -137,7 +143,12 @@ impl Drop for MemoryInner {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+    use crate::poll::{Interest, Poller, Token};
 
     #[test]
     fn a_full_direction_refuses_and_takes_again_after_a_read() {
@@ -149,6 +160,64 @@ mod tests {
         assert_eq!(near.send_gather(&head, &[], &[]), Err(SendError::Full));
         assert_eq!(far.recv(&mut buffer).unwrap(), Some(11));
         assert_eq!(near.send_gather(&head, &[], &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_reader_that_takes_one_packet_per_wake_up_gets_all_and_sees_the_end() {
+        const ROUNDS: u32 = 2_000;
+        let (mut near, mut far) = pair(4).unwrap();
+        let round = Arc::new(AtomicU32::new(0));
+        let asked = Arc::clone(&round);
+        let writer = thread::spawn(move || {
+            for number in 1..=ROUNDS {
+                while asked.load(Ordering::Acquire) < number {
+                    std::hint::spin_loop();
+                }
+                near.send_gather(&[0; 11], &[], &[]).unwrap();
+                near.send_gather(&[0; 12], &[], &[]).unwrap();
+            }
+        });
+        let mut poller = Poller::new(1).unwrap();
+        poller.add(far.fd(), Token(0), Interest::Read).unwrap();
+        let mut buffer = [0; 16];
+        for number in 1..=ROUNDS {
+            round.store(number, Ordering::Release);
+            // The first look meets the writer in the middle of things.
+            let mut received = u32::from(far.recv(&mut buffer).unwrap().is_some());
+            while received < 2 {
+                poller.wait(Some(Duration::from_secs(10))).unwrap();
+                assert!(poller.ready().count() > 0, "round {number}: a packet was not told of");
+                received += u32::from(far.recv(&mut buffer).unwrap().is_some());
+            }
+        }
+        writer.join().unwrap();
+        poller.wait(Some(Duration::from_secs(10))).unwrap();
+        assert!(matches!(far.recv(&mut buffer), Err(RecvError::Gone)), "the end was not told of");
+    }
+
+    #[test]
+    fn packets_that_come_while_the_descriptor_is_made_unreadable_are_told_of() {
+        let (mut near, mut far) = pair(4).unwrap();
+        let mut poller = Poller::new(1).unwrap();
+        poller.add(far.fd(), Token(0), Interest::Read).unwrap();
+        let mut readable = || {
+            poller.wait(Some(Duration::ZERO)).unwrap();
+            poller.ready().count() == 1
+        };
+        // The reader has seen nothing; two packets come; the reader drains the descriptor.
+        near.send_gather(&[1; 11], &[], &[]).unwrap();
+        near.send_gather(&[2; 11], &[], &[]).unwrap();
+        assert_eq!((&far.rx.ready).read(&mut [0; 8]).unwrap(), 8);
+        assert!(!readable());
+        assert_eq!(far.rx.look_again(), (Some(vec![1; 11]), false));
+        assert!(readable(), "the second packet is not told of");
+        far.recv(&mut [0; 16]).unwrap();
+        assert_eq!(far.recv(&mut [0; 16]).unwrap(), None);
+        // The same, and the writer goes.
+        drop(near);
+        assert_eq!((&far.rx.ready).read(&mut [0; 8]).unwrap(), 8);
+        assert_eq!(far.rx.look_again(), (None, true));
+        assert!(readable(), "the end is not told of");
     }
 
     #[test]
