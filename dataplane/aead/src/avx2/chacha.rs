@@ -49,6 +49,7 @@ fn rotate<const LEFT: i32, const RIGHT: i32>(x: __m256i) -> __m256i {
 ///
 /// # Safety
 /// AVX2; the rest as [`crate::lanes::kernel::Kernel::chacha`].
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn blocks(keys: &[Key], group: &Group) {
     // Hidden from the optimiser, which would make two instructions of one where it knows the bytes.

@@ -9,6 +9,8 @@
 
 use core::arch::x86_64::*;
 
+use subtle::{Choice, ConditionallySelectable};
+
 use crate::lanes::kernel::{BLOCK_LEN, Block, Marks, STEP_BLOCKS, SUMS, Tags};
 
 const MASK_26: u64 = (1 << 26) - 1;
@@ -136,6 +138,7 @@ fn limbs(low: __m256i, high: __m256i, mark: __m256i) -> Number {
 
 /// # Safety
 /// AVX2; the rest as [`crate::lanes::kernel::Kernel::powers`].
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn powers(powers: &mut Powers, keys: [&Block; SUMS]) {
     half_powers::<0>(powers, &keys);
@@ -178,6 +181,7 @@ fn keep<const AT: usize>(multiplier: &mut [Limb; 9], r: &Number) {
 
 /// # Safety
 /// AVX2; the rest as [`crate::lanes::kernel::Kernel::absorb`].
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn absorb(
     sums: &mut Sums,
@@ -239,6 +243,7 @@ unsafe fn half_absorb<const AT: usize>(
 }
 
 /// Makes tags, a packet after another: a few operations each.
+#[inline(never)]
 pub(super) fn finish(sums: &Sums, powers: &Powers) -> Tags {
     let mut tags = Tags { low: [0; SUMS], high: [0; SUMS] };
     for lane in 0..SUMS {
@@ -262,9 +267,10 @@ pub(super) fn finish(sums: &Sums, powers: &Powers) -> Tags {
             g[i] &= MASK_26;
         }
         g[4] = g[4].wrapping_sub(1 << 26);
-        let negative = ((g[4] as i64) >> 63) as u64;
+        // The choice is hidden from the optimiser, which had made a branch of it.
+        let negative = Choice::from((g[4] >> 63) as u8);
         for (h, g) in h.iter_mut().zip(g) {
-            *h = (*h & negative) | (g & !negative);
+            *h = u64::conditional_select(&g, h, negative);
         }
         let low = h[0] | h[1] << 26 | h[2] << 52;
         let high = h[2] >> 12 | h[3] << 14 | h[4] << 40;

@@ -34,6 +34,7 @@ macro_rules! quarters {
 ///
 /// # Safety
 /// AVX-512; the rest as [`crate::lanes::kernel::Kernel::chacha`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn blocks(keys: &[Key], group: &Group) {
     let start = first_state(keys, group);

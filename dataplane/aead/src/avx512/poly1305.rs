@@ -195,6 +195,7 @@ fn limbs(low: __m512i, high: __m512i, mark: __m512i) -> [__m512i; 3] {
 
 /// # Safety
 /// AVX-512; the rest as [`crate::lanes::kernel::Kernel::powers`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2")]
 pub(super) unsafe fn powers(powers: &mut Powers, keys: [&Block; SUMS]) {
     // SAFETY: a block is 64 bytes.
@@ -224,6 +225,7 @@ pub(super) unsafe fn powers(powers: &mut Powers, keys: [&Block; SUMS]) {
 
 /// # Safety
 /// AVX-512; the rest as [`crate::lanes::kernel::Kernel::absorb`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2")]
 pub(super) unsafe fn absorb(
     sums: &mut Sums,
@@ -258,6 +260,7 @@ pub(super) unsafe fn absorb(
 
 /// # Safety
 /// AVX-512.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) unsafe fn finish(sums: &Sums, powers: &Powers) -> Tags {
     let mask_44 = _mm512_set1_epi64(MASK_44);

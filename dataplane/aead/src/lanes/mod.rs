@@ -5,6 +5,11 @@
 //! ([`mac`]). Opening: 1. one-time keys of all packets; 2. tags of 8 packets; 3. those whose tag was right go into the
 //! stream, the others are never decrypted.
 //!
+//! How constant time was checked: by reading the assembly of every kernel function (each conditional jump counts steps,
+//! segments or lanes, or checks an index of a key; no load or store has an address made of a key, a sum or a text), and by the
+//! statistics of `perf`'s constant-time. Either found what source could not show: a comparison of tags and a last subtraction
+//! of which the optimiser had made branches. Both now go through `subtle`.
+//!
 //! Costs: no allocation, no copy of a packet beside the cipher itself. Time and memory accesses depend on lengths, places
 //! and on whether a tag was right, never on a key or a byte of a packet.
 //!
@@ -74,7 +79,9 @@ impl<K: Kernel> Drop for Secrets<K> {
     }
 }
 
-/// Bytes of stack below a call that kernels use: the deepest frame seen in the assembly is less than 3 KiB.
+/// Bytes of stack below a call that kernels use. Their functions that hold keys, keystream or sums are never inlined, so that
+/// what they spill lies there; the deepest frame seen in the assembly is less than 2 KiB. Nobody can promise that a register
+/// keeps nothing, nor that a compiler to come spills no secret elsewhere.
 const FRAMES_LEN: usize = 3072;
 
 impl<K: Kernel> Lanes<K> {
