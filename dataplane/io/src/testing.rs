@@ -1,6 +1,7 @@
-//! What tests of kernel interfaces need: network namespaces of their own, or a loud word that they were skipped.
+//! What tests of kernel interfaces need: network namespaces of their own, or a loud word that they were skipped; and threads
+//! without rights.
 //!
-//! Contains unsafe: unshare.
+//! Contains unsafe: unshare, setresuid.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -64,4 +65,18 @@ fn enter() -> io::Result<()> {
     let mut links = Links::open()?;
     let loopback = links.find("lo")?.index;
     links.set(loopback, &LinkSettings { up: Some(true), ..LinkSettings::default() })
+}
+
+/// Runs a test on a thread of its own that has no rights left. Where the process had none to begin with, it is the same.
+pub(crate) fn without_rights(test: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(move || {
+        const NOBODY: libc::c_long = 65_534;
+        // SAFETY: takes no pointer. The bare system call, other than the C library's, changes this thread alone; where it is
+        // refused, the rights it would give up are not there.
+        unsafe { libc::syscall(libc::SYS_setresuid, -1, NOBODY, -1) };
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
+    }
 }

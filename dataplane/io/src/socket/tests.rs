@@ -1,6 +1,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::testing::{in_namespace, without_rights};
 
 fn loopback(port: u16, workers: usize) -> BindRequest<'static> {
     let (v4, v6) = (Some(Ipv4Addr::LOCALHOST), Some(Ipv6Addr::LOCALHOST));
@@ -87,4 +88,45 @@ fn buffers_are_as_large_as_the_kernel_lets_them_be() {
     let request = BindRequest { recv_buffer: 300_000, send_buffer: 200_000, ..loopback(0, 1) };
     let (recv, send) = bind_group(&request).unwrap().buffers;
     assert!(recv > 100_000 && send > 100_000, "{recv} {send}");
+}
+
+#[test]
+fn missing_rights_are_named_with_their_remedy() {
+    without_rights(|| {
+        let error = bind_group(&loopback(80, 1)).unwrap_err();
+        assert!(error.to_string().starts_with("not allowed to bind UDP port 80: "), "{error}");
+        assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"));
+        let error = bind_group(&BindRequest { mark: 7, ..loopback(0, 1) }).unwrap_err();
+        assert!(error.to_string().starts_with("not allowed to set a firewall mark: "), "{error}");
+    });
+}
+
+#[test]
+fn without_rights_buffers_grow_up_to_the_limit_of_the_system() {
+    without_rights(|| {
+        let wanted = 1 << 30;
+        let request = BindRequest { recv_buffer: wanted, send_buffer: wanted, ..loopback(0, 1) };
+        let (recv, send) = bind_group(&request).unwrap().buffers;
+        assert!((100_000..wanted).contains(&recv) && (100_000..wanted).contains(&send), "{recv} {send}");
+    });
+}
+
+#[test]
+fn a_mark_is_on_every_member() {
+    in_namespace(|| {
+        let group = bind_group(&BindRequest { mark: 0xfeed, ..loopback(0, 2) }).unwrap();
+        for socket in group.v4.iter().chain(&group.v6) {
+            assert_eq!(socket2::SockRef::from(socket).mark().unwrap(), 0xfeed);
+        }
+    });
+}
+
+// EN-2
+#[test]
+fn a_port_that_one_family_has_not_free_is_refused_whole() {
+    let theirs = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let port = theirs.local_addr().unwrap().port();
+    let refused = bind_group(&loopback(port, 2)).unwrap_err();
+    assert!(matches!(refused, BindError::PortInUse { address, .. } if address.is_ipv6()), "{refused}");
+    assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok(), "the other family was left bound");
 }

@@ -21,9 +21,9 @@ const fn space(payload: usize) -> usize {
     HEADER_LEN.next_multiple_of(ALIGN) + payload.next_multiple_of(ALIGN)
 }
 
-/// Where `ipi_spec_dst`, the source to send from, and `ipi_addr`, the address that a datagram came to, stand.
+/// `ipi_spec_dst`: on send the source; on receive the address to answer from, which is where the datagram came to unless that
+/// was a broadcast.
 const PKTINFO_SPEC_DST: usize = offset_of!(libc::in_pktinfo, ipi_spec_dst);
-const PKTINFO_ADDR: usize = offset_of!(libc::in_pktinfo, ipi_addr);
 const PKTINFO_LEN: usize = size_of::<libc::in_pktinfo>();
 const PKTINFO6_ADDR: usize = offset_of!(libc::in6_pktinfo, ipi6_addr);
 const PKTINFO6_IFINDEX: usize = offset_of!(libc::in6_pktinfo, ipi6_ifindex);
@@ -130,7 +130,7 @@ impl ControlIn {
                     facts.ecn = Ecn::from_bits(int(payload).unwrap_or(0) as u8);
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let ip = bytes_at::<4>(payload, PKTINFO_ADDR).map(Ipv4Addr::from);
+                    let ip = bytes_at::<4>(payload, PKTINFO_SPEC_DST).map(Ipv4Addr::from);
                     facts.local_ip = ip.map(IpAddr::V4).or(facts.local_ip);
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use dataplane_wire::{DropReason, FourTuple, SocketId};
 
 use self::recv::{BatchSize, Drained, recv_once};
-use self::send::ChainSend;
+use self::send::{Budget, ChainSend};
 use self::sys::{Calls, Incoming, Kernel, Outgoing};
 use crate::packet_io::{Offload, Offloads, PacketIo, ReadyToken, RecvReport, SendReport};
 use crate::rx::RxRing;
@@ -226,7 +226,7 @@ impl PacketIo for UdpIo {
     }
 
     fn send(&mut self, tx: &mut TxBatch) -> SendReport {
-        let mut report = SendReport::default();
+        let (mut report, mut budget) = (SendReport::default(), Budget::new());
         self.chain(tx, &mut report);
         for &number in &self.touched {
             let Some(member) = &mut self.members[usize::from(number)] else { continue };
@@ -239,6 +239,7 @@ impl PacketIo for UdpIo {
                 out: &mut self.outgoing,
                 batch: tx,
                 report: &mut report,
+                budget: &mut budget,
             };
             chain.run(head);
         }
@@ -257,6 +258,8 @@ impl PacketIo for UdpIo {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod kernel_tests;
 #[cfg(test)]
 mod recv_tests;
 #[cfg(test)]

@@ -32,6 +32,8 @@ struct Cursor {
     train: u32,
     segment: u32,
     source: Source,
+    /// Whether the message under the cursor was already told of an earlier one's refusal.
+    refused: bool,
 }
 
 /// What became of the source address of the train under the cursor.
@@ -45,11 +47,16 @@ enum Source {
     Innocent,
 }
 
-/// What is left of the patience of one send call.
-struct Budget {
+/// What is left of the patience of one send call, over all its sockets.
+pub(super) struct Budget {
     waits: u32,
     retries: u32,
-    refused: bool,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self { waits: WAITS_MAX, retries: NO_BUFFERS_RETRIES_MAX }
+    }
 }
 
 /// What to do about an error.
@@ -70,13 +77,13 @@ pub(super) struct ChainSend<'a> {
     pub(super) out: &'a mut Outgoing,
     pub(super) batch: &'a TxBatch,
     pub(super) report: &'a mut SendReport,
+    pub(super) budget: &'a mut Budget,
 }
 
 impl ChainSend<'_> {
     /// Sends the trains from `head` on, each of which names the next.
     pub(super) fn run(mut self, head: u32) {
-        let mut cursor = Cursor { train: head, segment: 0, source: Source::AsAsked };
-        let mut budget = Budget { waits: WAITS_MAX, retries: NO_BUFFERS_RETRIES_MAX, refused: false };
+        let mut cursor = Cursor { train: head, segment: 0, source: Source::AsAsked, refused: false };
         while cursor.train != NONE {
             self.describe(&cursor);
             self.report.calls += 1;
@@ -84,11 +91,10 @@ impl ChainSend<'_> {
                 Ok(sent) if sent > 0 => {
                     self.count_sent(sent, &cursor);
                     self.advance(&mut cursor, sent);
-                    budget.refused = false;
                 }
                 // The kernel never takes none of several messages without an error; were it so, this must still end.
                 Ok(_) => self.drop_one(&mut cursor, DropReason::TxError),
-                Err(errno) => match self.judge(errno, &mut cursor, &mut budget) {
+                Err(errno) => match self.judge(errno, &mut cursor) {
                     Verdict::Again => {}
                     Verdict::Drop(reason) => self.drop_one(&mut cursor, reason),
                     Verdict::DropRest(reason) => return self.drop_rest(&cursor, reason),
@@ -204,6 +210,7 @@ impl ChainSend<'_> {
         if next.0 != cursor.train {
             cursor.source = Source::AsAsked;
         }
+        cursor.refused = false;
         (cursor.train, cursor.segment) = next;
     }
 
@@ -226,19 +233,19 @@ impl ChainSend<'_> {
 
     /// What an error about the message under the cursor means.
     #[cold]
-    fn judge(&mut self, errno: Errno, cursor: &mut Cursor, budget: &mut Budget) -> Verdict {
+    fn judge(&mut self, errno: Errno, cursor: &mut Cursor) -> Verdict {
         let Some(message) = self.out.messages.first() else { return Verdict::DropRest(DropReason::TxError) };
         let is_train = message.segments > 1;
         match errno {
             libc::EINTR => Verdict::Again,
-            libc::EAGAIN if budget.waits > 0 => {
-                budget.waits -= 1;
+            libc::EAGAIN if self.budget.waits > 0 => {
+                self.budget.waits -= 1;
                 self.calls.wait_writable(self.fd, WAIT);
                 Verdict::Again
             }
             libc::EAGAIN => Verdict::DropRest(drop_reason_of(errno)),
-            libc::ENOBUFS | libc::ENOMEM if budget.retries > 0 => {
-                budget.retries -= 1;
+            libc::ENOBUFS | libc::ENOMEM if self.budget.retries > 0 => {
+                self.budget.retries -= 1;
                 std::thread::yield_now();
                 Verdict::Again
             }
@@ -254,15 +261,12 @@ impl ChainSend<'_> {
                 Verdict::Again
             }
             // An ICMP message about an earlier datagram, told once: this one was not looked at yet.
-            libc::ECONNREFUSED if !budget.refused => {
-                budget.refused = true;
+            libc::ECONNREFUSED if !cursor.refused => {
+                cursor.refused = true;
                 Verdict::Again
             }
             // FT-1: counted, and the socket stays.
-            _ => {
-                budget.refused = false;
-                Verdict::Drop(drop_reason_of(errno))
-            }
+            _ => Verdict::Drop(drop_reason_of(errno)),
         }
     }
 
