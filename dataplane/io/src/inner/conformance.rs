@@ -76,7 +76,6 @@ fn packets_come_in_order_and_only_while_readable(rig: &mut impl Rig) {
     assert!(!is_readable(rig.inner()));
 }
 
-// EN-7
 fn gather_writes_arrive_in_one_piece(rig: &mut impl Rig) {
     let arena: Vec<u8> = (0..60_000u32).map(|at| (at % 251) as u8).collect();
     for count in [0, 1, 7, PARTS_MAX] {
@@ -223,6 +222,7 @@ fn the_inner_side_in_memory_conforms() {
     conforms(MemoryRig { near, far: Some(far) });
 }
 
+// EN-7
 #[test]
 fn a_tun_conforms() {
     in_namespace(|| conforms(TunRig::new()));

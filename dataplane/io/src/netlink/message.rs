@@ -19,6 +19,8 @@ pub(super) mod attr {
     pub(in crate::netlink) const MTU: u16 = 4;
     pub(in crate::netlink) const TXQLEN: u16 = 13;
     pub(in crate::netlink) const LINKINFO: u16 = 18;
+    #[cfg(test)]
+    pub(in crate::netlink) const NET_NS_FD: u16 = 28;
     pub(in crate::netlink) const GSO_MAX_SEGS: u16 = 40;
     pub(in crate::netlink) const GSO_MAX_SIZE: u16 = 41;
     pub(in crate::netlink) const NEW_NETNSID: u16 = 45;

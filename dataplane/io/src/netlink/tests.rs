@@ -1,11 +1,12 @@
 //! Links of a real kernel, in a namespace of each test's own.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use super::*;
+use crate::inner::Inner;
 use crate::poll::{Interest, Poller, Token};
-use crate::testing::in_namespace;
+use crate::testing::{Namespace, in_namespace};
 use crate::tun::{Existing, Offloads, Options, open};
 
 const TUN: Options<'static> =
@@ -50,6 +51,35 @@ fn up_down_mtu_and_removal_are_told_in_order() {
         let events = [(); 4].map(|()| next(&mut monitor));
         assert_eq!(events, [LinkEvent::Up, LinkEvent::Mtu(1400), LinkEvent::Down, LinkEvent::Gone]);
         assert_eq!(monitor.poll_change().unwrap(), None);
+    });
+}
+
+#[test]
+fn an_interface_that_moves_to_another_namespace_is_told_of_and_carries_on() {
+    let Some(other) = Namespace::new() else { return };
+    let netns = other.run(|| std::fs::File::open("/proc/thread-self/ns/net").unwrap());
+    in_namespace(move || {
+        let (device, mut queues) = open(&TUN).unwrap();
+        let mut monitor = LinkMonitor::open().unwrap();
+        let index = monitor.watch(device.index().unwrap()).unwrap().index;
+        let mut links = Links::open().unwrap();
+        let mut request = Request::link(libc::RTM_SETLINK, index, 0, 0);
+        request.push(attr::NET_NS_FD, &netns.as_raw_fd().to_ne_bytes());
+        links.acknowledged(request).unwrap();
+        assert_eq!(next(&mut monitor), LinkEvent::Moved);
+        assert_eq!(links.state(index).unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        // There it can be set up, and what it is given to send still comes here.
+        other.run(|| {
+            let mut links = Links::open().unwrap();
+            let index = links.find("nl0").unwrap().index;
+            links.add_address(index, "10.0.0.1".parse().unwrap(), 24).unwrap();
+            links.set(index, &LinkSettings { up: Some(true), ..LinkSettings::default() }).unwrap();
+            std::net::UdpSocket::bind("10.0.0.1:0").unwrap().send_to(b"there", "10.0.0.2:7").unwrap();
+        });
+        let mut buffer = [0; 2048];
+        let arrived =
+            std::iter::from_fn(|| queues[0].recv(&mut buffer).unwrap().map(|len| buffer[..len].to_vec()));
+        assert!(arrived.take(50).any(|packet| packet.ends_with(b"there")));
     });
 }
 

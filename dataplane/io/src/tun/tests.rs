@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::inner::{GsoKind, Inner, RECV_MIN, RecvError, SendError, VNET_HEADER_LEN};
+use crate::netlink::{LinkSettings, Links};
 use crate::poll::{Interest, Poller, Token};
 use crate::testing::in_namespace;
 
@@ -65,6 +66,13 @@ fn mtu_queue_length_and_gso_limits_take_effect() {
             assert_eq!((state.mtu, state.gso_max_size), (mtu, bytes));
             if state.gso_ipv4_max_size != 0 {
                 assert_eq!(state.gso_ipv4_max_size, bytes);
+            }
+            // Linux 5.18 tells the driver's own limit, and refuses more.
+            if state.tso_max_size != 0 {
+                assert!(bytes <= state.tso_max_size);
+                let settings =
+                    LinkSettings { gso_max_size: Some(state.tso_max_size + 1), ..LinkSettings::default() };
+                assert!(Links::open().unwrap().set(state.index, &settings).is_err());
             }
         }
         device.set_tx_queue_len(4096).unwrap();
@@ -237,7 +245,7 @@ fn other_descriptors_are_refused_with_what_they_are() {
 fn a_removed_interface_shows_as_gone_in_both_directions() {
     in_namespace(|| {
         let (device, mut queues) = open(&OPTIONS).unwrap();
-        crate::netlink::Links::open().unwrap().remove(device.index().unwrap()).unwrap();
+        Links::open().unwrap().remove(device.index().unwrap()).unwrap();
         wait_readable(&queues[0]);
         let mut buffer = vec![0; RECV_MIN];
         assert!(matches!(queues[0].recv(&mut buffer), Err(RecvError::Gone)));
