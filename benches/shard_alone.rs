@@ -1,0 +1,299 @@
+//! What a packet costs in the shard, the cipher taken off. `cargo bench -p dataplane-benches --bench shard_alone -- [PEERS…] [super|singles]`
+//!
+//! Two shards in memory, a null cipher that only copies (its time is measured and taken off), batches as a worker has them:
+//! super-packets of 44 segments of 1,420 bytes, and single packets of 64 bytes in receive calls of 64, over peers in an
+//! order that no prefetcher guesses. Prints nanoseconds per packet, the least of many rounds.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant as Clock};
+
+use dataplane_aead::{Aead, BatchError, Key, OpenDesc, SealDesc, SealInPlaceDesc};
+use dataplane_benches::Numbers;
+use dataplane_proto::IpPrefix;
+use dataplane_proto::messages::{Command, HandshakeBytes, Keypair, Path, Role};
+use dataplane_proto::shard::{Inbound, Outcome, Shard, ShardConfig, ShardLimits};
+use dataplane_wire::offload::VnetHeader;
+use dataplane_wire::{
+    CoreId, Ecn, FourTuple, Instant, InterfaceId, PeerId, RxMeta, SocketId, Train, TxFull, TxMeta, TxSink,
+};
+
+const ROUNDS: usize = 60;
+const BATCH: usize = 64;
+const SEGMENTS: usize = 44;
+const MSS: usize = 1380;
+const WG0: InterfaceId = InterfaceId(0);
+
+thread_local! {
+    static CIPHER: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Copies instead of sealing, and measures how long it took.
+struct Null;
+
+fn timed<T>(work: impl FnOnce() -> T) -> T {
+    let start = Clock::now();
+    let done = work();
+    CIPHER.set(CIPHER.get() + start.elapsed());
+    done
+}
+
+impl Aead for Null {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn seal_batch(
+        &self,
+        _: &[Key],
+        gather: &[u8],
+        source: &[u8],
+        arena: &mut [u8],
+        batch: &[SealDesc],
+    ) -> Result<(), BatchError> {
+        timed(|| {
+            for desc in batch {
+                let head = &gather[desc.head.offset as usize..][..desc.head.len as usize];
+                let body = &source[desc.body.offset as usize..][..desc.body.len as usize];
+                let text = &mut arena[desc.dst as usize..][..head.len() + body.len() + desc.pad as usize];
+                text[..head.len()].copy_from_slice(head);
+                text[head.len()..][..body.len()].copy_from_slice(body);
+                text[head.len() + body.len()..].fill(0);
+            }
+        });
+        Ok(())
+    }
+
+    fn seal_in_place(
+        &self,
+        _: &[Key],
+        _: &[u8],
+        _: &mut [u8],
+        _: &[SealInPlaceDesc],
+    ) -> Result<(), BatchError> {
+        Ok(())
+    }
+
+    fn open_batch(
+        &self,
+        _: &[Key],
+        _: &[u8],
+        _: &mut [u8],
+        batch: &mut [OpenDesc],
+    ) -> Result<usize, BatchError> {
+        timed(|| batch.iter_mut().for_each(|desc| desc.opened = true));
+        Ok(batch.len())
+    }
+}
+
+/// A bump arena; what was sent lies as the receiver's batch.
+struct Arena {
+    bytes: Vec<u8>,
+    used: usize,
+    metas: Vec<RxMeta>,
+}
+
+impl TxSink for Arena {
+    fn reserve_train(
+        &mut self,
+        meta: &TxMeta,
+        segment_len: usize,
+        segments: usize,
+        last_len: usize,
+    ) -> Result<Train<'_, Self>, TxFull> {
+        let offset = self.used;
+        let end = offset + segment_len * (segments - 1) + last_len;
+        if end > self.bytes.len() {
+            return Err(TxFull);
+        }
+        self.used = end;
+        Ok(Train::new(self, *meta, offset, segment_len, segments, last_len))
+    }
+
+    fn arena(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.len() - self.used
+    }
+
+    fn commit(&mut self, meta: &TxMeta, offset: usize, segment_len: usize, segments: usize, last: usize) {
+        self.metas.push(RxMeta {
+            tuple: FourTuple { local_ip: None, ..meta.tuple },
+            ecn: Ecn::NotEct,
+            offset: offset as u32,
+            len: (segment_len * (segments - 1) + last) as u32,
+            stride: segment_len as u32,
+        });
+    }
+
+    fn roll_back(&mut self, offset: usize) {
+        self.used = offset;
+    }
+}
+
+/// A shard with so many peers that all have sessions. Peer `n` is the host 10.(128 if `far`) + n.
+fn shard(peers: u32, far: bool, now: Instant, tx: &mut Arena) -> Shard<Null> {
+    let config = ShardConfig {
+        core: CoreId(0),
+        cores: 1,
+        core_bits: 0,
+        limits: ShardLimits::default(),
+        master_seed: [1; 32],
+    };
+    let mut shard = Shard::new(config, Null);
+    let (mac1_key, cookie_key) = ([0; 32], [0; 32]);
+    let mut tell = |command| {
+        shard.handle_command(now, command, tx);
+        (tx.used, tx.metas) = (0, Vec::with_capacity(BATCH));
+    };
+    tell(Command::AddInterface { interface: WG0, mtu: 1420, mac1_key, cookie_key });
+    for number in 0..peers {
+        let peer = PeerId { slot: number, generation: 0 };
+        let connection = number.wrapping_mul(0x9e37_79b9) >> 8;
+        tell(Command::AddPeer { peer, interface: WG0, connection, counters: Default::default() });
+        let prefix = IpPrefix::new(host(number, far).into(), 32).expect("a host");
+        tell(Command::SetRoute { interface: WG0, peer, core: CoreId(0), prefix });
+        let from = FourTuple { socket: SocketId(0), remote: remote(number), local_ip: None };
+        tell(Command::SetPath { peer, generation: 1, path: Some(Path::Direct(from)), roams: true });
+        let index = connection << 8;
+        let keypair = Keypair {
+            local_index: index,
+            remote_index: index,
+            send: Key::new([1; 32]),
+            recv: Key::new([1; 32]),
+            role: Role::Initiator,
+            created: now,
+        };
+        let (response, keep_next): (Option<(FourTuple, HandshakeBytes)>, bool) = (None, false);
+        tell(Command::InstallKeypair {
+            peer,
+            keypair: Box::new(keypair),
+            response,
+            keep_next,
+            from,
+            unix_ns: 0,
+        });
+    }
+    shard
+}
+
+fn host(number: u32, far: bool) -> [u8; 4] {
+    let [_, a, b, c] = number.to_be_bytes();
+    [10, a | if far { 128 } else { 0 }, b, c]
+}
+
+fn remote(number: u32) -> SocketAddr {
+    let [_, a, b, c] = number.to_be_bytes();
+    ([172, a, b, c], 51820).into()
+}
+
+/// An IPv4 packet to peer `number`, as it will be accepted from the other end's peer of that number.
+fn packet(number: u32, len: usize, protocol: u8) -> Vec<u8> {
+    let mut packet = vec![0; len];
+    packet[..10].copy_from_slice(&[0x45, 0, (len >> 8) as u8, len as u8, 0, 1, 0x40, 0, 64, protocol]);
+    packet[12..16].copy_from_slice(&host(number, false));
+    packet[16..20].copy_from_slice(&host(number, true));
+    packet
+}
+
+fn super_packet(number: u32) -> (VnetHeader, Vec<u8>) {
+    let mut bytes = packet(number, 40 + SEGMENTS * MSS, 6);
+    bytes[32] = 0x50;
+    let vnet = VnetHeader {
+        flags: VnetHeader::NEEDS_CSUM,
+        gso_type: VnetHeader::GSO_TCPV4,
+        hdr_len: 40,
+        gso_size: MSS as u16,
+        csum_start: 20,
+        csum_offset: 16,
+    };
+    (vnet, bytes)
+}
+
+/// What one round cost per packet: out, out less cipher, in, in less cipher.
+type Cost = [f64; 4];
+
+struct Ends {
+    near: Shard<Null>,
+    far: Shard<Null>,
+    tx: Arena,
+    replies: Arena,
+    inbound: Inbound,
+    now: Instant,
+}
+
+impl Ends {
+    fn new(peers: u32) -> Self {
+        let now = Instant::from_nanos(1 << 40);
+        let arena = |bytes| Arena { bytes: vec![0; bytes], used: 0, metas: Vec::with_capacity(BATCH) };
+        let (mut tx, mut replies) = (arena(1 << 20), arena(1 << 16));
+        let near = shard(peers, true, now, &mut tx);
+        let far = shard(peers, false, now, &mut replies);
+        Self { near, far, tx, replies, inbound: Inbound::with_capacity(4096), now }
+    }
+
+    /// Sends packets in batches of so many calls, and receives them.
+    fn round(&mut self, packets: &[(VnetHeader, Vec<u8>)], calls: usize, per_call: usize) -> Cost {
+        let mut spent = [Duration::ZERO; 4];
+        let mut count = 0;
+        for batch in packets.chunks(calls) {
+            self.now = self.now + Duration::from_micros(50);
+            CIPHER.set(Duration::ZERO);
+            let start = Clock::now();
+            for (vnet, packet) in batch {
+                let owner = self.near.route(WG0, packet).expect("a route");
+                let outcome = self.near.handle_packet(self.now, WG0, owner.peer, vnet, packet, &mut self.tx);
+                assert_eq!(outcome, Outcome::Queued);
+            }
+            self.near.flush(&mut self.tx);
+            let out = start.elapsed();
+            let out_cipher = CIPHER.replace(Duration::ZERO);
+            let (arena, metas) = (&mut self.tx.bytes, &self.tx.metas);
+            let start = Clock::now();
+            self.far.handle_datagrams(self.now, |_| WG0, arena, metas, &mut self.replies, &mut self.inbound);
+            let back = start.elapsed();
+            assert_eq!(self.inbound.packets.len(), batch.len() * per_call);
+            (self.tx.used, self.replies.used) = (0, 0);
+            self.tx.metas.clear();
+            count += batch.len() * per_call;
+            let all = [out, out - out_cipher, back, back - CIPHER.get()];
+            spent.iter_mut().zip(all).for_each(|(sum, one)| *sum += one);
+        }
+        spent.map(|time| time.as_nanos() as f64 / count as f64)
+    }
+}
+
+/// The least of each column: what is more is the rest of the machine.
+fn least(rounds: &[Cost]) -> Cost {
+    std::array::from_fn(|column| rounds.iter().map(|round| round[column]).fold(f64::INFINITY, f64::min))
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let numbers: Vec<u32> = asked.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let counts = if numbers.is_empty() { vec![1, 1_000, 10_000, 100_000] } else { numbers };
+    let wanted = |name: &str| {
+        let mut kinds = asked.iter().filter(|argument| argument.parse::<u32>().is_err()).peekable();
+        kinds.peek().is_none() || kinds.any(|kind| name.starts_with(kind.as_str()))
+    };
+    println!("ns per packet           |    out | less cipher |     in | less cipher");
+    for peers in counts {
+        let mut ends = Ends::new(peers);
+        let mut numbers = Numbers::new(1);
+        let mut any = || numbers.below(peers as usize) as u32;
+        let supers: Vec<_> = (0..200).map(|_| super_packet(any())).collect();
+        let singles: Vec<_> = (0..20_000).map(|_| (VnetHeader::PLAIN, packet(any(), 64, 17))).collect();
+        for (name, packets, calls, per_call) in
+            [("super-packets", &supers, 4, SEGMENTS), ("singles of 64 B", &singles, BATCH, 1)]
+                .into_iter()
+                .filter(|(name, ..)| wanted(name))
+        {
+            ends.round(packets, calls, per_call);
+            let rounds: Vec<Cost> = (0..ROUNDS).map(|_| ends.round(packets, calls, per_call)).collect();
+            let [out, out_net, back, back_net] = least(&rounds);
+            println!("{peers:>7} {name:<15} | {out:>6.1} | {out_net:>11.1} | {back:>6.1} | {back_net:>11.1}");
+        }
+    }
+}
