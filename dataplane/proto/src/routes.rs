@@ -3,15 +3,16 @@
 //! Enters: prefixes and who owns them. Leaves: the owner of the longest prefix that an address lies in. Never: an allocation
 //! in a look-up.
 //!
-//! A tree bitmap with path compression, one per family, over addresses aligned to the left in 128 bits. A node begins at a
-//! depth that is a multiple of six bits and knows all bits above; it holds
-//! - the prefixes that end in its six bits, of relative length 0 to 5: 63 of them, a bit each, so that the longest that
+//! A tree bitmap with path compression, one per family, over addresses aligned to the left in 128 bits. A node decides six
+//! bits, and knows all bits above. It holds
+//! - the prefixes that end in its six bits, of relative length 1 to 6: 126 of them, a bit each, so that the longest that
 //!   matches is the highest bit of one AND, and
 //! - its children, a bit for each value of the six bits.
 //!
-//! Values and children of a node lie side by side, in blocks of a power of two, and a bit's rank says where: one cache line
-//! per level, and as many levels as the prefixes make necessary (100,000 hosts of a /8: four).
-//! Nothing but its parent refers to a node, so blocks may move when they grow.
+//! Steps end at bit 2, 8, 14, … so that hosts of either family (32 and 128 bits) end where a node ends: 64 neighbours share
+//! one node, and what a look-up loads for the last time is the value itself. Values and children of a node lie side by side,
+//! in blocks of a power of two, and a bit's rank says where; an only value lies in the node. Nothing but its parent refers to
+//! a node, so blocks may move when they grow. The prefix of length zero stands beside the tree.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,17 +22,21 @@ use crate::prefix::IpPrefix;
 
 /// Bits that one node decides.
 const STRIDE: u32 = 6;
-/// Deepest way: 128 bits in steps of six.
+/// Steps are counted as if every address had four bits more in front: so they end where addresses end.
+const LEAD: u32 = 4;
+/// Deepest way: 4 + 128 bits in steps of six.
 const LEVELS_MAX: usize = 22;
 /// The set of all prefixes in a node that match six given bits: one for each relative length.
-const MATCHES: [u64; 64] = matches();
+const MATCHES: [u128; 64] = matches();
 
-const fn matches() -> [u64; 64] {
+const _: () = assert!((32 + LEAD) % STRIDE == 0 && (128 + LEAD) % STRIDE == 0);
+
+const fn matches() -> [u128; 64] {
     let mut all = [0; 64];
     let mut bits = 0;
     while bits < 64 {
-        let mut len = 0;
-        while len < STRIDE {
+        let mut len = 1;
+        while len <= STRIDE {
             all[bits as usize] |= 1 << position(bits, len);
             len += 1;
         }
@@ -42,7 +47,7 @@ const fn matches() -> [u64; 64] {
 
 /// The bit of the prefix of relative length `len` that six bits begin with. Longer ones have higher bits.
 const fn position(six: u32, len: u32) -> u32 {
-    (1 << len) - 1 + (six >> (STRIDE - len))
+    (1 << len) - 2 + (six >> (STRIDE - len))
 }
 
 /// Who owns a prefix.
@@ -57,47 +62,72 @@ pub struct Owner {
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 struct Node {
-    /// The bits above `depth`, to the left; the rest is zero.
+    /// The bits above, to the left; the rest is zero.
     prefix: u128,
+    values: u128,
     children: u64,
-    values: u64,
     first_child: u32,
     first_value: u32,
-    depth: u8,
+    /// The value, where there is only one.
+    only: Owner,
+    /// Steps above times six.
+    at: u8,
 }
 
+const _: () = assert!(size_of::<Node>() == 64);
+
 impl Node {
+    fn new(key: u128, at: u32) -> Self {
+        Self { prefix: masked(key, above(at)), at: at as u8, ..Self::default() }
+    }
+
+    #[inline]
     fn covers(&self, key: u128) -> bool {
-        (self.prefix ^ key) & !(u128::MAX >> self.depth) == 0
+        (self.prefix ^ key) & !(u128::MAX >> above(u32::from(self.at))) == 0
     }
 
     /// Index of the child for these six bits.
+    #[inline]
     fn child(&self, six: u32) -> Option<u32> {
         let bit = 1_u64 << six;
-        (self.children & bit != 0).then(|| self.first_child + rank(self.children, six))
+        (self.children & bit != 0).then(|| self.first_child + (self.children & (bit - 1)).count_ones())
+    }
+
+    /// How many values lie below a position.
+    #[inline]
+    fn rank(&self, position: u32) -> u32 {
+        (self.values & ((1 << position) - 1)).count_ones()
     }
 }
 
-/// How many bits are set below a position.
-fn rank(bits: u64, position: u32) -> u32 {
-    (bits & ((1 << position) - 1)).count_ones()
+/// Bits of an address above a step.
+#[inline]
+const fn above(at: u32) -> u32 {
+    at.saturating_sub(LEAD)
 }
 
-/// Six bits of a key. At depth 126 the last four wrap round to the first bits of the key: no prefix there is longer than
-/// two, and there are no children.
-fn six_bits(key: u128, depth: u32) -> u32 {
-    (key.rotate_left(depth + STRIDE) & 0x3f) as u32
+/// The six bits of a key at a step; at the first, four zeros and its first two bits.
+#[inline]
+fn six_bits(key: u128, at: u32) -> u32 {
+    let mask = if at == 0 { 0x03 } else { 0x3f };
+    key.rotate_left(at + STRIDE - LEAD) as u32 & mask
+}
+
+/// The step in which a prefix of one bit or more ends, and its relative length there.
+const fn end(len: u32) -> (u32, u32) {
+    let at = (len + LEAD - 1) / STRIDE * STRIDE;
+    (at, len + LEAD - at)
 }
 
 fn masked(key: u128, bits: u32) -> u128 {
     key & !u128::MAX.checked_shr(bits).unwrap_or(0)
 }
 
-/// Arrays of 1 to 64 items in one vector: blocks of a power of two, freed ones are used again.
+/// Arrays of 1 to 126 items in one vector: blocks of a power of two, freed ones are used again.
 #[derive(Default)]
 struct Blocks<T> {
     items: Vec<T>,
-    free: [Vec<u32>; 7],
+    free: [Vec<u32>; 8],
 }
 
 impl<T: Copy + Default> Blocks<T> {
@@ -158,9 +188,12 @@ impl<T: Copy + Default> Blocks<T> {
 pub struct Routes {
     nodes: Blocks<Node>,
     values: Blocks<Owner>,
+    /// The owners of the prefixes of length zero, by family.
+    all: [Option<Owner>; 2],
     len: usize,
 }
 
+/// The roots are the first two nodes.
 const ROOT_V4: u32 = 0;
 const ROOT_V6: u32 = 1;
 
@@ -174,7 +207,7 @@ impl Routes {
     /// An empty table.
     pub fn new() -> Self {
         let nodes = Blocks { items: vec![Node::default(); 2], free: Default::default() };
-        Self { nodes, values: Blocks::default(), len: 0 }
+        Self { nodes, values: Blocks::default(), all: [None; 2], len: 0 }
     }
 
     /// How many prefixes are in the table.
@@ -215,45 +248,54 @@ impl Routes {
 
     #[inline]
     fn longest(&self, root: u32, key: u128) -> Option<Owner> {
-        let mut best = None;
         let mut node = &self.nodes.items[root as usize];
+        let mut best = None;
         loop {
+            let six = six_bits(key, u32::from(node.at));
+            let matching = node.values & MATCHES[six as usize];
+            if matching != 0 {
+                best = Some((node, matching));
+            }
+            let Some(child) = node.child(six) else { break };
+            node = &self.nodes.items[child as usize];
             if !node.covers(key) {
                 break;
             }
-            let six = six_bits(key, u32::from(node.depth));
-            let matching = node.values & MATCHES[six as usize];
-            if matching != 0 {
-                best = Some(node.first_value + rank(node.values, matching.ilog2()));
-            }
-            match node.child(six) {
-                Some(child) => node = &self.nodes.items[child as usize],
-                None => break,
-            }
         }
-        best.map(|value| self.values.items[value as usize])
+        let Some((node, matching)) = best else { return self.all[root as usize] };
+        if node.values.is_power_of_two() {
+            return Some(node.only);
+        }
+        Some(self.values.items[(node.first_value + node.rank(matching.ilog2())) as usize])
     }
 
     /// Gives a prefix an owner, and returns the one it had.
     pub fn insert(&mut self, prefix: IpPrefix, owner: Owner) -> Option<Owner> {
         let (root, key, len) = parts(prefix);
-        let target = len / STRIDE * STRIDE;
+        if len == 0 {
+            let before = self.all[root as usize].replace(owner);
+            self.len += usize::from(before.is_none());
+            return before;
+        }
+        let (target, rest) = end(len);
         let mut at = root as usize;
         loop {
             let node = self.nodes.items[at];
-            let depth = u32::from(node.depth);
-            if depth > target || !node.covers(key) {
-                self.split(at, (node.prefix ^ key).leading_zeros().min(target) / STRIDE * STRIDE);
+            let step = u32::from(node.at);
+            if step > target || !node.covers(key) {
+                // Above the first bit that differs, and not below where the prefix ends.
+                let same = (node.prefix ^ key).leading_zeros();
+                self.split(at, ((same + LEAD) / STRIDE * STRIDE).min(target));
                 continue;
             }
-            if depth == target {
-                return self.set(at, position(six_bits(key, depth), len - target), owner);
+            let six = six_bits(key, step);
+            if step == target {
+                return self.set(at, position(six, rest), owner);
             }
-            let six = six_bits(key, depth);
             at = node.child(six).unwrap_or_else(|| {
-                let leaf = Node { prefix: masked(key, target), depth: target as u8, ..Node::default() };
                 let Node { mut first_child, children, .. } = node;
-                let rank = rank(children, six);
+                let rank = (children & ((1 << six) - 1)).count_ones();
+                let leaf = Node::new(key, target);
                 self.nodes.insert(&mut first_child, children.count_ones(), rank, leaf);
                 let node = &mut self.nodes.items[at];
                 node.first_child = first_child;
@@ -263,24 +305,35 @@ impl Routes {
         }
     }
 
-    /// Puts a node of less depth in the place of another, which becomes its only child.
-    fn split(&mut self, at: usize, depth: u32) {
+    /// Puts a node of fewer steps in the place of another, which becomes its only child.
+    fn split(&mut self, at: usize, step: u32) {
         let below = self.nodes.items[at];
-        let mut above = Node { prefix: masked(below.prefix, depth), depth: depth as u8, ..Node::default() };
-        above.children = 1 << six_bits(below.prefix, depth);
-        self.nodes.insert(&mut above.first_child, 0, 0, below);
-        self.nodes.items[at] = above;
+        let mut node = Node::new(below.prefix, step);
+        node.children = 1 << six_bits(below.prefix, step);
+        self.nodes.insert(&mut node.first_child, 0, 0, below);
+        self.nodes.items[at] = node;
     }
 
     fn set(&mut self, at: usize, position: u32, owner: Owner) -> Option<Owner> {
         let node = &mut self.nodes.items[at];
-        let rank = rank(node.values, position);
-        if node.values & 1 << position != 0 {
-            let value = &mut self.values.items[(node.first_value + rank) as usize];
+        let (bit, rank, count) = (1 << position, node.rank(position), node.values.count_ones());
+        if node.values & bit != 0 {
+            let value = match count {
+                1 => &mut node.only,
+                _ => &mut self.values.items[(node.first_value + rank) as usize],
+            };
             return Some(core::mem::replace(value, owner));
         }
-        self.values.insert(&mut node.first_value, node.values.count_ones(), rank, owner);
-        node.values |= 1 << position;
+        match count {
+            0 => node.only = owner,
+            _ => {
+                if count == 1 {
+                    self.values.insert(&mut node.first_value, 0, 0, node.only);
+                }
+                self.values.insert(&mut node.first_value, count, rank, owner);
+            }
+        }
+        node.values |= bit;
         self.len += 1;
         None
     }
@@ -288,36 +341,52 @@ impl Routes {
     /// Takes a prefix out of the table, and returns the owner that it had.
     pub fn remove(&mut self, prefix: IpPrefix) -> Option<Owner> {
         let (root, key, len) = parts(prefix);
-        let target = len / STRIDE * STRIDE;
+        if len == 0 {
+            let before = self.all[root as usize].take();
+            self.len -= usize::from(before.is_some());
+            return before;
+        }
+        let (target, rest) = end(len);
         let mut way = [0; LEVELS_MAX];
         let (mut steps, mut at) = (0, root);
         loop {
             let node = self.nodes.items[at as usize];
-            if u32::from(node.depth) > target || !node.covers(key) {
+            let step = u32::from(node.at);
+            if step > target || !node.covers(key) {
                 return None;
             }
-            if u32::from(node.depth) == target {
+            if step == target {
                 break;
             }
             way[steps] = at;
             steps += 1;
-            at = node.child(six_bits(key, u32::from(node.depth)))?;
+            at = node.child(six_bits(key, step))?;
         }
-        let node = &mut self.nodes.items[at as usize];
-        let position = position(six_bits(key, target), len - target);
-        if node.values & 1 << position == 0 {
-            return None;
-        }
-        let rank = rank(node.values, position);
-        let owner = self.values.remove(&mut node.first_value, node.values.count_ones(), rank);
-        node.values &= !(1 << position);
-        self.len -= 1;
+        let owner = self.unset(at as usize, position(six_bits(key, target), rest))?;
         while let Some(&parent) = way[..steps].last() {
             if !self.prune(parent as usize, at as usize, key) {
                 break;
             }
             (at, steps) = (parent, steps - 1);
         }
+        Some(owner)
+    }
+
+    fn unset(&mut self, at: usize, position: u32) -> Option<Owner> {
+        let node = &mut self.nodes.items[at];
+        let (bit, rank, count) = (1 << position, node.rank(position), node.values.count_ones());
+        if node.values & bit == 0 {
+            return None;
+        }
+        let owner = match count {
+            1 => node.only,
+            _ => self.values.remove(&mut node.first_value, count, rank),
+        };
+        if count == 2 {
+            node.only = self.values.remove(&mut node.first_value, 1, 0);
+        }
+        node.values &= !bit;
+        self.len -= 1;
         Some(owner)
     }
 
@@ -331,12 +400,12 @@ impl Routes {
             self.nodes.items[at] = self.nodes.remove(&mut node.first_child, 1, 0);
             return false;
         }
-        let Node { mut first_child, children, depth, .. } = self.nodes.items[parent];
-        let six = six_bits(key, u32::from(depth));
-        self.nodes.remove(&mut first_child, children.count_ones(), rank(children, six));
+        let Node { mut first_child, children, at, .. } = self.nodes.items[parent];
+        let bit = 1 << six_bits(key, u32::from(at));
+        self.nodes.remove(&mut first_child, children.count_ones(), (children & (bit - 1)).count_ones());
         let parent = &mut self.nodes.items[parent];
         parent.first_child = first_child;
-        parent.children &= !(1 << six);
+        parent.children &= !bit;
         true
     }
 }

@@ -6,7 +6,7 @@ use dataplane_aead::Aead;
 use dataplane_wire::{FourTuple, Instant, InterfaceId, PeerId, TxSink};
 
 use super::peer::{CURRENT, NEXT, PREVIOUS, Slot};
-use super::session::ERASE_AFTER;
+use super::session::{ERASE_AFTER, Sending};
 use super::table::{LocalId, NONE};
 use super::{Interface, LATE_AFTER, LATE_MAX, Shard};
 use crate::gate::InterfaceKeys;
@@ -159,7 +159,7 @@ impl<A: Aead> Shard<A> {
         unix_ns: u64,
         tx: &mut impl TxSink,
     ) {
-        let slot = Slot { local_index: keypair.local_index, session: self.sessions.insert(local, keypair) };
+        let slot = Slot { local_index: keypair.local_index, session: self.sessions.insert(keypair) };
         let slots = self.peers.hot(local).slots;
         let mut after = slots;
         match keypair.role {
@@ -197,6 +197,9 @@ impl<A: Aead> Shard<A> {
             // What was described with a key must be sealed before the key goes.
             self.seal(tx);
         }
+        if before[CURRENT] != after[CURRENT] {
+            self.peers.hot_mut(local).sending = self.sessions.sending(after[CURRENT].session);
+        }
         for slot in before.iter().filter(gone) {
             self.sessions.remove(slot.session);
             self.peers.cold_mut(local).retire(slot.local_index, now + LATE_AFTER);
@@ -221,6 +224,7 @@ impl<A: Aead> Shard<A> {
             for session in sessions.into_iter().filter(|&session| session != NONE) {
                 self.sessions.erase_sending(session);
             }
+            self.peers.hot_mut(local).sending = Sending::NOTHING;
         }
         self.peers.cold_mut(local).quiet_until = Instant::ZERO;
     }

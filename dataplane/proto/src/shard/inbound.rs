@@ -67,7 +67,7 @@ impl<A: Aead> Shard<A> {
             for (offset, len) in meta.segments() {
                 let place = Place { interface, meta: number as u32, offset, len };
                 self.handle_datagram(now, place, meta, arena, tx, inbound);
-                if self.opening.len() == BATCH_MAX {
+                if self.arrivals.len() == BATCH_MAX {
                     self.open(now, arena, metas, tx, inbound);
                 }
             }
@@ -90,7 +90,7 @@ impl<A: Aead> Shard<A> {
             return self.count(DropReason::RxTruncated);
         };
         match classify(datagram) {
-            Class::WireGuard(Message::Data(data)) => self.describe(now, place, &data, inbound),
+            Class::WireGuard(Message::Data(data)) => self.collect(place, &data, inbound),
             Class::WireGuard(Message::CookieReply(reply)) if !self.is_ours(reply.receiver()) => {
                 self.pass_on(reply.receiver(), place, inbound);
             }
@@ -123,47 +123,86 @@ impl<A: Aead> Shard<A> {
         inbound.foreign.push(Foreign { core, meta: place.meta, offset, len });
     }
 
-    /// Steps 2 and 3.
+    /// Step 2: what the header says.
     #[inline]
-    fn describe(&mut self, now: Instant, place: Place, data: &Data<'_>, inbound: &mut Inbound) {
-        let (index, counter) = (data.receiver(), data.counter());
+    fn collect(&mut self, place: Place, data: &Data<'_>, inbound: &mut Inbound) {
+        let index = data.receiver();
         if !self.is_ours(index) {
             return self.pass_on(index, place, inbound);
         }
-        let local = match self.table.get(connection_of(index)) {
-            Found::Peer(local) => local,
-            Found::Late => return self.count(DropReason::LateIndex),
-            Found::Unknown => return self.count(DropReason::UnknownIndex),
-        };
-        let peer = self.peers.hot(local);
-        let slot = peer.slots.iter().find(|slot| slot.local_index == index && slot.session != NONE);
-        let Some(&Slot { session, .. }) = slot else {
-            let late = self.peers.cold(local).is_late(index, now);
-            return self.count(if late { DropReason::LateIndex } else { DropReason::UnknownIndex });
-        };
-        if peer.interface != place.interface {
-            return self.count(DropReason::WrongInterface);
-        }
-        if now >= self.sessions.head(session).expires {
-            return self.count(DropReason::SessionExpired);
-        }
-        if !self.sessions.may_accept(session, counter) {
-            let exhausted = counter >= REJECT_AFTER_MESSAGES;
-            return self.count(if exhausted { DropReason::CounterExhausted } else { DropReason::Replay });
-        }
         let text = data.text();
-        let text = Span { offset: (place.offset + text.start) as u32, len: text.len() as u32 };
-        self.opening.push(OpenDesc {
-            key: recv_key(session),
-            counter,
-            aad: Span::default(),
-            text,
-            opened: false,
+        self.arrivals.push(Arrival {
+            index,
+            counter: data.counter(),
+            text: Span { offset: (place.offset + text.start) as u32, len: text.len() as u32 },
+            meta: place.meta,
+            interface: place.interface,
+            peer: NONE,
+            session: NONE,
         });
-        self.arrivals.push(Arrival { peer: local, session, meta: place.meta });
     }
 
-    /// Steps 4 to 8, for what is described.
+    /// Steps 2 and 3 for what is collected: the good ones are described to the cipher, and stay.
+    ///
+    /// A loop for each array that is read: so the processor has the misses of many packets under way at once, where a loop
+    /// over packets would wait for each in turn.
+    fn describe(&mut self, now: Instant) {
+        for arrival in &mut self.arrivals {
+            arrival.peer = self.table.find_raw(connection_of(arrival.index));
+        }
+        for arrival in &mut self.arrivals {
+            if let Some(peer) = self.peers.get(arrival.peer) {
+                let is_its = |slot: &&Slot| slot.local_index == arrival.index && slot.session != NONE;
+                arrival.session = peer.slots.iter().find(is_its).map_or(NONE, |slot| slot.session);
+            }
+        }
+        let mut arrivals = core::mem::take(&mut self.arrivals);
+        arrivals.retain(|arrival| match self.refusal(now, arrival) {
+            None => {
+                let &Arrival { counter, text, session, .. } = arrival;
+                self.opening.push(OpenDesc {
+                    key: recv_key(session),
+                    counter,
+                    aad: Span::default(),
+                    text,
+                    opened: false,
+                });
+                true
+            }
+            Some(why) => {
+                self.count(why);
+                false
+            }
+        });
+        self.arrivals = arrivals;
+    }
+
+    /// Step 3.
+    #[inline]
+    fn refusal(&self, now: Instant, arrival: &Arrival) -> Option<DropReason> {
+        let Some(peer) = self.peers.get(arrival.peer) else {
+            let late = self.table.get(connection_of(arrival.index)) == Found::Late;
+            return Some(if late { DropReason::LateIndex } else { DropReason::UnknownIndex });
+        };
+        if arrival.session == NONE {
+            let late = self.peers.cold(arrival.peer).is_late(arrival.index, now);
+            return Some(if late { DropReason::LateIndex } else { DropReason::UnknownIndex });
+        }
+        if peer.interface != arrival.interface {
+            return Some(DropReason::WrongInterface);
+        }
+        let session = self.sessions.get(arrival.session);
+        if now >= session.expires {
+            return Some(DropReason::SessionExpired);
+        }
+        if !session.may_accept(arrival.counter) {
+            let exhausted = arrival.counter >= REJECT_AFTER_MESSAGES;
+            return Some(if exhausted { DropReason::CounterExhausted } else { DropReason::Replay });
+        }
+        None
+    }
+
+    /// Steps 3 to 8, for what is collected.
     fn open(
         &mut self,
         now: Instant,
@@ -172,6 +211,7 @@ impl<A: Aead> Shard<A> {
         tx: &mut impl TxSink,
         inbound: &mut Inbound,
     ) {
+        self.describe(now);
         if self.opening.is_empty() {
             return;
         }
@@ -186,30 +226,25 @@ impl<A: Aead> Shard<A> {
                 self.count(DropReason::BadTag);
                 continue;
             }
-            if !self.sessions.accept(arrival.session, desc.counter) {
+            if !self.sessions.get_mut(arrival.session).accept(arrival.counter) {
                 self.count(DropReason::Replay);
                 continue;
             }
             let Some(meta) = metas.get(arrival.meta as usize) else { continue };
             if (arrival.session, arrival.meta) != (run.session, run.meta) {
                 self.end_run(now, &run);
-                run = Run {
-                    peer: arrival.peer,
-                    session: arrival.session,
-                    meta: arrival.meta,
-                    bytes: 0,
-                    data: false,
-                };
+                let &Arrival { peer, session, meta: number, .. } = arrival;
+                run = Run { peer, session, meta: number, bytes: 0, data: false };
                 self.begin_run(now, &run, meta, tx);
             }
-            if desc.text.len == 0 {
+            if arrival.text.len == 0 {
                 self.totals.rx_keepalives += 1;
                 run.bytes += DATA_OVERHEAD as u64;
                 continue;
             }
             run.data = true;
-            match self.accept_inner(arena, desc.text, meta.ecn, arrival.peer, inbound) {
-                Ok(()) => run.bytes += u64::from(desc.text.len) + DATA_OVERHEAD as u64,
+            match self.accept_inner(arena, arrival.text, meta.ecn, arrival.peer, inbound) {
+                Ok(()) => run.bytes += u64::from(arrival.text.len) + DATA_OVERHEAD as u64,
                 Err(why) => self.count(why),
             }
         }
@@ -229,8 +264,8 @@ impl<A: Aead> Shard<A> {
         self.move_path(local, &meta.tuple);
         if next.session == run.session {
             self.confirm(now, local, tx);
-        } else if current.session != NONE && now >= self.sessions.head(current.session).refresh {
-            self.sessions.head_mut(current.session).refresh = Instant::FAR;
+        } else if current.session != NONE && now >= self.sessions.get(current.session).refresh {
+            self.sessions.get_mut(current.session).refresh = Instant::FAR;
             self.want(now, local, HandshakeCause::RekeyOnReceive);
         }
     }

@@ -28,7 +28,7 @@ mod timers;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, SealDesc, SealInPlaceDesc};
+use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, SealDesc, SealInPlaceDesc, Span};
 use dataplane_wire::ip::{self, Packet, Unreachable};
 use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId, TxSink};
 
@@ -181,12 +181,20 @@ struct Interface {
     epoch: u64,
 }
 
-/// One packet of a batch that is about to be opened; what the cipher need not know.
-#[derive(Clone, Copy, Default)]
+/// One packet of a batch that is about to be opened.
+#[derive(Clone, Copy)]
 struct Arrival {
+    /// Receiver index and counter, as its header has them.
+    index: u32,
+    counter: u64,
+    /// Its ciphertext, without the tag.
+    text: Span,
+    /// Its train, and the interface of the socket that this came to.
+    meta: u32,
+    interface: InterfaceId,
+    /// Whose it is; [`table::NONE`] until that is known, or where nobody is.
     peer: LocalId,
     session: u32,
-    meta: u32,
 }
 
 /// The peers of one core, and what their packets need.
@@ -206,9 +214,9 @@ pub struct Shard<A> {
     late: VecDeque<(Instant, u32)>,
     /// Peers that have a session and packets that did not fit the send arena.
     backlog: VecDeque<LocalId>,
-    /// Described and not opened yet; always as long as the other.
-    opening: Vec<OpenDesc>,
+    /// Collected and not opened yet, and how the cipher is told.
     arrivals: Vec<Arrival>,
+    opening: Vec<OpenDesc>,
     /// In the send arena and not sealed yet.
     sealing: Vec<SealInPlaceDesc>,
     /// One train that is sealed from where its packet lies.

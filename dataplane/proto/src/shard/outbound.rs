@@ -17,9 +17,8 @@ use dataplane_wire::offload::{HEADER_LEN_MAX, Segmentation, VnetHeader};
 use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data};
 use dataplane_wire::{DropReason, Instant, InterfaceId, PeerId, TrafficClass, TxFull, TxMeta, TxSink};
 
-use super::peer::CURRENT;
 use super::session::{REKEY_AFTER_MESSAGES, send_key};
-use super::table::{LocalId, NONE};
+use super::table::LocalId;
 use super::{Outcome, Shard};
 use crate::messages::{HandshakeCause, Path, PeerCounters};
 
@@ -56,6 +55,7 @@ struct Load<'a> {
     packet: &'a [u8],
     meta: TxMeta,
     mtu: usize,
+    local: LocalId,
     session: u32,
 }
 
@@ -140,7 +140,7 @@ impl<A: Aead> Shard<A> {
         // Outside stands the mark that stands inside, CE too; the rest of the class stays inside (RFC 6040 §4.1; WG-53).
         let ecn = Packet::parse(packet).map_or_else(|_| Default::default(), |packet| packet.class().ecn());
         let meta = TxMeta { tuple, class: TrafficClass::ecn_only(ecn) };
-        let load = Load { plan, packet, meta, mtu, session };
+        let load = Load { plan, packet, meta, mtu, local, session };
         let full = load.datagram_len(plan.segment_len());
         if full > TRAIN_BYTES_MAX {
             return Some(self.refuse(DropReason::TxTooBig, packets));
@@ -162,7 +162,7 @@ impl<A: Aead> Shard<A> {
             return Some(Outcome::Blocked);
         }
         self.count_many(DropReason::TxFull, (packets - first) as u32);
-        self.sent(now, local, session, total as u64);
+        self.sent(now, local, total as u64);
         self.expect_answer(now, local);
         self.totals.tx_packets += first as u64;
         self.totals.tx_bytes += packet.len() as u64;
@@ -172,18 +172,18 @@ impl<A: Aead> Shard<A> {
     /// The current session of a peer, if so many messages may be sent under it.
     #[inline]
     fn sendable(&self, now: Instant, local: LocalId, messages: u64) -> Option<u32> {
-        let session = self.peers.hot(local).slots[CURRENT].session;
-        (session != NONE && self.sessions.head(session).may_send(now, messages)).then_some(session)
+        let sending = &self.peers.hot(local).sending;
+        sending.allows(now, messages).then_some(sending.session)
     }
 
     /// Step 6.
     #[inline]
-    fn sent(&mut self, now: Instant, local: LocalId, session: u32, bytes: u64) {
+    fn sent(&mut self, now: Instant, local: LocalId, bytes: u64) {
         let peer = self.peers.hot_mut(local);
         PeerCounters::add(&peer.counters.data_tx_bytes, bytes);
         peer.note_sent(now);
-        let head = self.sessions.head(session);
-        if now >= head.rekey || head.counter > REKEY_AFTER_MESSAGES {
+        let sending = &peer.sending;
+        if now >= sending.rekey || sending.counter > REKEY_AFTER_MESSAGES {
             self.want(now, local, HandshakeCause::Rekey);
         }
     }
@@ -214,12 +214,12 @@ impl<A: Aead> Shard<A> {
         let last = load.datagram_len(load.inner_len(first + segments - 1));
         let mut train = tx.reserve_train(&load.meta, full, segments, last)?;
         let (start, bytes) = (train.offset(), train.bytes());
-        let head = self.sessions.head_mut(load.session);
+        let sending = &mut self.peers.hot_mut(load.local).sending;
         self.train.clear();
         for (index, datagram) in bytes.chunks_mut(full).enumerate() {
-            let counter = head.counter + index as u64;
+            let counter = sending.counter + index as u64;
             let Some(header) = datagram.first_chunk_mut() else { return Err(TxFull) };
-            Data::emit_header(header, head.remote_index, counter);
+            Data::emit_header(header, sending.remote_index, counter);
             let place = index * HEADER_LEN_MAX;
             let emitted = load.plan.emit_header(
                 first + index,
@@ -238,7 +238,7 @@ impl<A: Aead> Shard<A> {
                 dst: (start + index * full + DATA_HEADER_LEN) as u32,
             });
         }
-        head.counter += segments as u64;
+        sending.counter += segments as u64;
         train.commit();
         let sealed =
             self.aead.seal_batch(self.sessions.keys(), &self.gather, load.packet, tx.arena(), &self.train);
@@ -262,12 +262,12 @@ impl<A: Aead> Shard<A> {
         let mut train = tx.reserve_train(&load.meta, full, segments, last)?;
         let (start, bytes) = (train.offset(), train.bytes());
         let described = self.sealing.len();
-        let head = self.sessions.head_mut(load.session);
+        let sending = &mut self.peers.hot_mut(load.local).sending;
         for (index, datagram) in bytes.chunks_mut(full).enumerate() {
-            let counter = head.counter + index as u64;
+            let counter = sending.counter + index as u64;
             let text_len = datagram.len() - DATA_OVERHEAD;
             let place = datagram.split_first_chunk_mut().and_then(|(header, rest)| {
-                Data::emit_header(header, head.remote_index, counter);
+                Data::emit_header(header, sending.remote_index, counter);
                 let text = &mut rest[..text_len];
                 let (header_len, payload) = load.plan.emit_header(first + index, load.packet, text)?;
                 let (body, pad) = text.get_mut(header_len..)?.split_at_mut_checked(payload.len())?;
@@ -286,7 +286,7 @@ impl<A: Aead> Shard<A> {
                 text: Span { offset: (start + index * full + DATA_HEADER_LEN) as u32, len: text_len as u32 },
             });
         }
-        head.counter += segments as u64;
+        sending.counter += segments as u64;
         train.commit();
         Ok(())
     }
@@ -326,20 +326,20 @@ impl<A: Aead> Shard<A> {
         let Ok(mut train) = tx.reserve_train(&meta, DATA_OVERHEAD, 1, DATA_OVERHEAD) else {
             return self.count(DropReason::TxFull);
         };
-        let head = self.sessions.head_mut(session);
+        let sending = &mut self.peers.hot_mut(local).sending;
         if let Some(header) = train.bytes().first_chunk_mut() {
-            Data::emit_header(header, head.remote_index, head.counter);
+            Data::emit_header(header, sending.remote_index, sending.counter);
         }
         self.sealing.push(SealInPlaceDesc {
             key: send_key(session),
-            counter: head.counter,
+            counter: sending.counter,
             aad: Span::default(),
             text: Span { offset: (train.offset() + DATA_HEADER_LEN) as u32, len: 0 },
         });
-        head.counter += 1;
+        sending.counter += 1;
         train.commit();
         self.totals.tx_keepalives += 1;
-        self.sent(now, local, session, DATA_OVERHEAD as u64);
+        self.sent(now, local, DATA_OVERHEAD as u64);
     }
 
     /// Lets a packet wait (WG-40).

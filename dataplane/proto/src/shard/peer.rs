@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use dataplane_wire::{Instant, InterfaceId, PeerId};
 
+use super::session::Sending;
 use super::table::{LocalId, NONE};
 use crate::messages::{HandshakeCause, Path, PeerCounters};
 use crate::staging::Queue;
@@ -29,32 +30,39 @@ impl Slot {
     pub(super) const EMPTY: Self = Self { local_index: 0, session: NONE };
 }
 
-/// What every packet of a peer touches.
-#[repr(align(64))]
+/// What the packets of a peer touch, in three cache lines: the first two by packets out, all of them by packets in.
+#[repr(C, align(64))]
 pub(super) struct Peer {
     pub(super) id: PeerId,
-    pub(super) slots: [Slot; 3],
+    /// What is sent under the current session.
+    pub(super) sending: Sending,
     /// When a passive keepalive is due; far off for not at all (WG-41).
     pub(super) keepalive_at: Instant,
     /// When a handshake is due because nothing came back; far off for not at all (WG-42).
     pub(super) unanswered_at: Instant,
     /// When an authenticated packet last went or came (WG-43).
     pub(super) last_traversal: Instant,
-    /// The deadline on the wheel: not later than any of the peer's.
-    pub(super) armed_at: Instant,
-    // -- second line --
+
     pub(super) counters: Arc<PeerCounters>,
-    /// The inner source that was found to be this peer's last, and the state of the routes that it was found in.
-    pub(super) source: u128,
-    pub(super) source_epoch: u64,
-    pub(super) interface: InterfaceId,
+    pub(super) path: Option<Path>,
     pub(super) roams: bool,
     /// More data came while a passive keepalive was due already.
     pub(super) another_keepalive: bool,
     /// Whether packets wait for a session or for room.
     pub(super) staged: bool,
-    pub(super) path: Option<Path>,
+
+    /// The inner source that was found to be this peer's last, and the state of the routes that it was found in.
+    pub(super) source: u128,
+    pub(super) source_epoch: u64,
+    pub(super) slots: [Slot; 3],
+    /// The deadline on the wheel: not later than any of the peer's.
+    pub(super) armed_at: Instant,
+    pub(super) interface: InterfaceId,
 }
+
+const _: () = assert!(core::mem::offset_of!(Peer, counters) == 64);
+const _: () = assert!(core::mem::offset_of!(Peer, source) == 128);
+const _: () = assert!(size_of::<Peer>() == 192);
 
 /// What only commands, timers and rare packets touch.
 pub(super) struct Cold {
@@ -161,6 +169,11 @@ impl Peers {
     }
 
     #[inline]
+    pub(super) fn get(&self, local: LocalId) -> Option<&Peer> {
+        self.hot.get(local as usize)
+    }
+
+    #[inline]
     pub(super) fn hot_mut(&mut self, local: LocalId) -> &mut Peer {
         &mut self.hot[local as usize]
     }
@@ -231,6 +244,7 @@ impl Peers {
 fn blank(id: PeerId, interface: InterfaceId, counters: Arc<PeerCounters>) -> Peer {
     Peer {
         id,
+        sending: Sending::NOTHING,
         slots: [Slot::EMPTY; 3],
         keepalive_at: Instant::FAR,
         unanswered_at: Instant::FAR,

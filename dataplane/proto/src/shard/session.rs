@@ -1,14 +1,15 @@
-//! The sessions of a shard: keys, counters, replay windows.
+//! The sessions of a shard: keys, replay windows, and what is to be sent under them.
 //!
-//! A session has a number; its keys lie at twice that number in one dense array, as the cipher takes them, its head in one
-//! cache line, its window in a kilobyte of its own. Numbers are used again. All of it grows only when a session is made.
+//! A session has a number; its keys lie at twice that number in one dense array, as the cipher takes them; all that a packet
+//! in needs of it lies in one place with its replay window. What a packet out needs lies in the peer. Numbers are used
+//! again. All of it grows only when a session is made.
 
 use core::time::Duration;
 
 use dataplane_aead::{KEY_LEN, Key};
 use dataplane_wire::Instant;
 
-use super::table::{LocalId, NONE};
+use super::table::NONE;
 use crate::messages::{Keypair, Role};
 use crate::replay::{self, REJECT_AFTER_MESSAGES, Replay};
 
@@ -27,35 +28,66 @@ pub const REFRESH_ON_RECEIVE: Duration = Duration::from_secs(180 - 10 - 5);
 /// After this, counted from the last key, all keys of a peer are erased (the WireGuard paper §6.3; WG-37).
 pub const ERASE_AFTER: Duration = Duration::from_secs(3 * 180);
 
-/// What a packet needs of its session beside the key. One cache line.
-#[derive(Clone)]
-#[repr(align(64))]
-pub(super) struct Session {
+/// What is sent under a session: lies in the peer whose current session it is.
+#[derive(Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) session: u32,
+    pub(super) remote_index: u32,
+    /// The counter of the next message.
+    pub(super) counter: u64,
     /// Refused from here on.
     pub(super) expires: Instant,
     /// From here on a send asks for a new session; far off for who answered.
     pub(super) rekey: Instant,
+}
+
+impl Sending {
+    /// Nothing can be sent.
+    pub(super) const NOTHING: Self = Self {
+        session: NONE,
+        remote_index: 0,
+        counter: REJECT_AFTER_MESSAGES,
+        expires: Instant::ZERO,
+        rekey: Instant::FAR,
+    };
+
+    /// Whether `messages` more may be sent now.
+    #[inline]
+    pub(super) fn allows(&self, now: Instant, messages: u64) -> bool {
+        now < self.expires && messages <= REJECT_AFTER_MESSAGES.saturating_sub(self.counter)
+    }
+}
+
+/// What is received under a session: a cache line, and of the window the word that a counter lies in.
+#[repr(C, align(64))]
+pub(super) struct Session {
+    /// Refused from here on.
+    pub(super) expires: Instant,
     /// From here on a receipt asks for a new session, once; far off for who answered, and once it has.
     pub(super) refresh: Instant,
-    /// The counter of the next message.
-    pub(super) counter: u64,
-    pub(super) replay: Replay,
-    pub(super) remote_index: u32,
-    pub(super) peer: LocalId,
+    replay: Replay,
+    /// How sending begins, once this is the current session.
+    sending: Sending,
+    window: replay::Bitmap,
 }
 
 impl Session {
-    /// Whether `messages` more may be sent now.
+    /// Whether a counter could be new; before its tag is known.
     #[inline]
-    pub(super) fn may_send(&self, now: Instant, messages: u64) -> bool {
-        now < self.expires && messages <= REJECT_AFTER_MESSAGES.saturating_sub(self.counter)
+    pub(super) fn may_accept(&self, counter: u64) -> bool {
+        self.replay.may_accept(&self.window, counter)
+    }
+
+    /// Marks a counter as used, now that its tag was right; `false` if it was used before.
+    #[inline]
+    pub(super) fn accept(&mut self, counter: u64) -> bool {
+        self.replay.accept(&mut self.window, counter)
     }
 }
 
 pub(super) struct Sessions {
     keys: Vec<Key>,
-    heads: Vec<Session>,
-    windows: Vec<replay::Bitmap>,
+    list: Vec<Session>,
     free: Vec<u32>,
 }
 
@@ -73,52 +105,48 @@ pub(super) const fn recv_key(session: u32) -> u32 {
 
 impl Sessions {
     pub(super) fn new() -> Self {
-        Self { keys: Vec::new(), heads: Vec::new(), windows: Vec::new(), free: Vec::new() }
+        Self { keys: Vec::new(), list: Vec::new(), free: Vec::new() }
     }
 
+    #[inline]
     pub(super) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
     #[inline]
-    pub(super) fn head(&self, session: u32) -> &Session {
-        &self.heads[session as usize]
+    pub(super) fn get(&self, session: u32) -> &Session {
+        &self.list[session as usize]
     }
 
     #[inline]
-    pub(super) fn head_mut(&mut self, session: u32) -> &mut Session {
-        &mut self.heads[session as usize]
+    pub(super) fn get_mut(&mut self, session: u32) -> &mut Session {
+        &mut self.list[session as usize]
     }
 
-    /// Whether a counter could be new; before its tag is known.
-    #[inline]
-    pub(super) fn may_accept(&self, session: u32, counter: u64) -> bool {
-        self.heads[session as usize].replay.may_accept(&self.windows[session as usize], counter)
-    }
-
-    /// Marks a counter as used, now that its tag was right; `false` if it was used before.
-    #[inline]
-    pub(super) fn accept(&mut self, session: u32, counter: u64) -> bool {
-        self.heads[session as usize].replay.accept(&mut self.windows[session as usize], counter)
+    /// How sending begins under a session that has become the current one.
+    pub(super) fn sending(&self, session: u32) -> Sending {
+        self.list.get(session as usize).map_or(Sending::NOTHING, |session| session.sending)
     }
 
     /// Makes a session of a keypair. Allocates when there were never so many.
-    pub(super) fn insert(&mut self, peer: LocalId, keypair: &Keypair) -> u32 {
+    pub(super) fn insert(&mut self, keypair: &Keypair) -> u32 {
         let initiator = keypair.role == Role::Initiator;
         let after = |span| if initiator { keypair.created + span } else { Instant::FAR };
-        let head = Session {
-            expires: keypair.created + REJECT_AFTER_TIME,
-            rekey: after(REKEY_AFTER_TIME),
-            refresh: after(REFRESH_ON_RECEIVE),
-            counter: 0,
-            replay: Replay::default(),
-            remote_index: keypair.remote_index,
-            peer,
-        };
         let session = self.free.pop().unwrap_or_else(|| self.grow());
-        let at = session as usize;
-        self.heads[at] = head;
-        self.windows[at] = replay::EMPTY;
+        let expires = keypair.created + REJECT_AFTER_TIME;
+        self.list[session as usize] = Session {
+            expires,
+            refresh: after(REFRESH_ON_RECEIVE),
+            replay: Replay::default(),
+            sending: Sending {
+                session,
+                remote_index: keypair.remote_index,
+                counter: 0,
+                expires,
+                rekey: after(REKEY_AFTER_TIME),
+            },
+            window: replay::EMPTY,
+        };
         self.keys[send_key(session) as usize] = keypair.send.clone();
         self.keys[recv_key(session) as usize] = keypair.recv.clone();
         session
@@ -129,14 +157,13 @@ impl Sessions {
     pub(super) fn remove(&mut self, session: u32) {
         self.erase_sending(session);
         self.keys[recv_key(session) as usize] = zero();
-        self.heads[session as usize].peer = NONE;
         self.free.push(session);
     }
 
-    /// Erases the key for what we send; nothing is sent under this session any more.
+    /// Erases the key for what we send; nothing may be sent under this session any more.
     pub(super) fn erase_sending(&mut self, session: u32) {
         self.keys[send_key(session) as usize] = zero();
-        self.heads[session as usize].counter = REJECT_AFTER_MESSAGES;
+        self.list[session as usize].sending = Sending::NOTHING;
     }
 
     /// One place more. Keys move by hand: a vector that grows would leave them behind in freed memory.
@@ -147,25 +174,20 @@ impl Sessions {
             self.keys = keys;
         }
         self.keys.extend([zero(), zero()]);
-        let session = self.heads.len() as u32;
-        self.heads.push(Session {
+        self.list.push(Session {
             expires: Instant::ZERO,
-            rekey: Instant::FAR,
             refresh: Instant::FAR,
-            counter: REJECT_AFTER_MESSAGES,
             replay: Replay::default(),
-            remote_index: 0,
-            peer: NONE,
+            sending: Sending::NOTHING,
+            window: replay::EMPTY,
         });
-        self.windows.push(replay::EMPTY);
-        session
+        self.list.len() as u32 - 1
     }
 
     /// Memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.keys.capacity() * KEY_LEN
-            + self.heads.capacity() * size_of::<Session>()
-            + self.windows.capacity() * size_of::<replay::Bitmap>()
+            + self.list.capacity() * size_of::<Session>()
             + self.free.capacity() * size_of::<u32>()
     }
 }

@@ -51,6 +51,12 @@ impl Table {
         }
     }
 
+    /// As [`Table::get`]; what is no peer's is no place of one either.
+    #[inline]
+    pub(super) fn find_raw(&self, connection: u32) -> LocalId {
+        self.places[self.find(connection)].peer
+    }
+
     /// Gives a connection to a peer, whatever it was before.
     pub(super) fn insert(&mut self, connection: u32, peer: LocalId) {
         if (self.taken + 1) * 2 > self.places.len() {

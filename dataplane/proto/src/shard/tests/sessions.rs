@@ -17,12 +17,11 @@ fn slots(pair: &Pair, side: usize) -> [Option<u8>; 3] {
     })
 }
 
-/// The head of the current session of a side.
-fn current(pair: &mut Pair, side: usize) -> &mut session::Session {
+/// What a side sends under its current session.
+fn current(pair: &mut Pair, side: usize) -> &mut session::Sending {
     let Side { shard, peer, .. } = &mut pair.sides[side];
     let local = shard.peers.find(*peer).expect("the peer");
-    let session = shard.peers.hot(local).slots[CURRENT].session;
-    shard.sessions.head_mut(session)
+    &mut shard.peers.hot_mut(local).sending
 }
 
 fn keys_erased(pair: &Pair, side: usize) -> bool {
