@@ -29,7 +29,7 @@ const LEVELS_MAX: usize = 22;
 /// The set of all prefixes in a node that match six given bits: one for each relative length.
 const MATCHES: [u128; 64] = matches();
 
-const _: () = assert!((32 + LEAD) % STRIDE == 0 && (128 + LEAD) % STRIDE == 0);
+const _: () = assert!((32 + LEAD).is_multiple_of(STRIDE) && (128 + LEAD).is_multiple_of(STRIDE));
 
 const fn matches() -> [u128; 64] {
     let mut all = [0; 64];

@@ -82,7 +82,7 @@ fn an_emptied_table_uses_its_memory_again() {
 }
 
 #[test]
-fn a_hundred_thousand_hosts_fit_a_hundred_bytes_each() {
+fn a_hundred_thousand_hosts_take_less_than_200_bytes_each() {
     let mut routes = Routes::new();
     for n in 0..100_000_u32 {
         let host = Ipv4Addr::from_bits(0x0a00_0000 | n.wrapping_mul(2_654_435_761) >> 8);

@@ -172,6 +172,11 @@ fn a_packet_for_which_the_arena_has_no_room_changes_nothing() {
     assert_eq!(pair.send_super(A, &vnet, &packet), Outcome::Blocked);
     assert_eq!((*pair.sides[A].shard.totals(), pair.sides[A].transfer()), before);
     assert_eq!(pair.take(A), []);
+    // The first of two trains would fit.
+    pair.sides[A].tx = MemTx::new(66_000);
+    let (large_vnet, large) = tcp_super(1, 2, 65_000, 1380, Ecn::NotEct);
+    assert_eq!(pair.send_super(A, &large_vnet, &large), Outcome::Blocked);
+    assert_eq!((*pair.sides[A].shard.totals(), pair.take(A)), (before.0, vec![]));
     pair.sides[A].tx = MemTx::new(30_000);
     assert_eq!(pair.send_super(A, &vnet, &packet), Outcome::Queued);
     let sent = pair.take(A);
