@@ -23,6 +23,18 @@ impl Tai64n {
         bytes[8..].copy_from_slice(&nanos.to_be_bytes());
         Self(bytes)
     }
+
+    /// The point in time since 1970; zero for one that lies before.
+    pub fn to_unix(self) -> Duration {
+        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = self.0;
+        let secs = u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]).saturating_sub(EPOCH);
+        Duration::from_secs(secs) + Duration::from_nanos(u32::from_be_bytes([n0, n1, n2, n3]).into())
+    }
+
+    /// The next timestamp that can be told from this one.
+    pub(crate) fn next(self) -> Self {
+        Self::from_unix(self.to_unix() + Duration::from_nanos(GRAIN_NS.into()))
+    }
 }
 
 /// The wall clock as nanoseconds that it is ahead of the monotonic one.
@@ -48,6 +60,14 @@ impl WallClock {
         now.as_nanos().saturating_add_signed(self.ahead_ns)
     }
 
+    /// Timestamps from now on are not earlier than `least`.
+    pub(crate) fn raise(&mut self, now: Instant, least: Tai64n) {
+        if self.timestamp(now) < least {
+            let ahead = least.to_unix().as_nanos() as i128 - i128::from(now.as_nanos());
+            self.ahead_most_ns = ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        }
+    }
+
     /// The timestamp of an initiation made now.
     pub(crate) fn timestamp(&self, now: Instant) -> Tai64n {
         Tai64n::from_unix(Duration::from_nanos(now.as_nanos().saturating_add_signed(self.ahead_most_ns)))
@@ -69,6 +89,17 @@ mod tests {
         assert_eq!(label(1, 999_999_999)[8..], [0x3b, 0, 0, 0]);
         assert!(Tai64n(label(1, 999_999_999)) < Tai64n(label(2, 0)));
         assert!(Tai64n(label(255, 0)) < Tai64n(label(256, 0)));
+    }
+
+    #[test]
+    fn a_timestamp_reads_back_and_the_next_is_the_least_that_is_later() {
+        for unix in [Duration::ZERO, Duration::new(1, 999_999_999), Duration::new(1_700_000_000, 1 << 24)] {
+            let stamp = Tai64n::from_unix(unix);
+            assert_eq!(Tai64n::from_unix(stamp.to_unix()), stamp);
+            assert!(stamp.next() > stamp);
+            assert!(Tai64n::from_unix(stamp.next().to_unix() - Duration::from_nanos(1)) <= stamp);
+        }
+        assert_eq!(Tai64n::default().to_unix(), Duration::ZERO);
     }
 
     // WG-62

@@ -11,6 +11,7 @@
 //! | `handshake` | messages of handshakes: examined without a change, then committed |
 //! | `crossing` | two ends that initiate at once |
 //! | `attempt` | our own attempts to reach a session: retries, jitter, giving up |
+//! | `handover` | timestamps, from one process to the next |
 //! | `peer`, `allowed`, `outbox` | peers in their slots, owners of inner prefixes, what waits to be fetched |
 //! | `snapshot` | everything that `wg show` wants to know |
 
@@ -35,6 +36,7 @@ mod apply;
 mod attempt;
 mod config;
 mod crossing;
+mod handover;
 mod handshake;
 mod outbox;
 mod peer;
@@ -44,6 +46,7 @@ mod tests;
 
 use allowed::AllowedIps;
 pub use config::{AllowedIp, Change, ConfigError, ConfigProblem, HandshakePolicy, PeerChange};
+pub use handover::Timestamps;
 pub use outbox::Notice;
 use outbox::{Commands, Facts, Notices};
 use peer::{Peers, StaticStatic};

@@ -167,6 +167,36 @@ fn initiations_stay_acceptable_when_the_wall_clock_steps_back() {
     assert_eq!(shown, Duration::from_secs(1_005));
 }
 
+// WG-62, WG-13
+#[test]
+fn a_hand_over_passes_the_latest_timestamps_on() {
+    let (mut alice, bob_at_alice, mut bob, _) = pair();
+    shake(at(1.0), &mut alice, bob_at_alice, &mut bob);
+    let used = initiation_of(&mut alice, at(10.0), bob_at_alice);
+    bob.take(at(10.0), 1, &used);
+    bob.commands();
+    // Both begin anew as other processes, and the clock of Alice's machine has stepped back a day.
+    let passed_on = [&alice, &bob].map(|host| host.node.timestamps(at(12.0), WG0).unwrap());
+    let (mut alice, bob_at_alice, mut bob, _) = pair();
+    alice.node = {
+        let mut node = Host::new(1);
+        node.node.set_wall_clock(Instant::ZERO, Duration::from_secs(1_700_000_000 - 86_400));
+        node.node
+    };
+    let bob_again = alice.meet(Instant::ZERO, &bob);
+    assert_eq!(bob_again, bob_at_alice);
+    alice.commands();
+    for (host, passed_on) in [&mut alice, &mut bob].into_iter().zip(&passed_on) {
+        host.node.raise_timestamps(at(0.0), WG0, passed_on);
+    }
+    bob.take(at(0.5), 1, &used);
+    assert_eq!(bob.dropped(DropReason::HandshakeReplay), 1);
+    shake(at(1.0), &mut alice, bob_again, &mut bob);
+    // Passed on again, nothing is lowered.
+    bob.node.raise_timestamps(at(2.0), WG0, &passed_on[1]);
+    assert!(bob.node.timestamps(at(2.0), WG0).unwrap().accepted[0].1 > passed_on[1].accepted[0].1);
+}
+
 // DX-5
 #[test]
 fn two_peers_behind_one_address_and_port_are_told_apart() {

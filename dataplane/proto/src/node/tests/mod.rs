@@ -14,7 +14,9 @@ mod config;
 mod cookies;
 mod crossings;
 mod exchange;
+mod flood;
 mod recheck;
+mod scale;
 mod whole;
 
 pub(super) const WG0: InterfaceId = InterfaceId(0);
