@@ -239,7 +239,7 @@ impl Ends {
         let mut spent = [Duration::ZERO; 4];
         let mut count = 0;
         for batch in packets.chunks(calls) {
-            self.now = self.now + Duration::from_micros(50);
+            self.now += Duration::from_micros(50);
             CIPHER.set(Duration::ZERO);
             let start = Clock::now();
             for (vnet, packet) in batch {
