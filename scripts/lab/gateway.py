@@ -80,6 +80,8 @@ class Gateway:
     def address(self):
         """Gives the interface its addresses and brings it up."""
         self.host.ip(f"link set dev {self.interface} mtu {self.mtu} up")
+        # Programs open their sockets when they hear of it: what is sent before is lost, and sent again after five seconds.
+        wait_until(lambda: f":{self.port} " in self.host.run("ss", "-Hluna").stdout, 5, f"{self.host.name} listens")
         self.host.ip(f"address add {self.inner4}/24 dev {self.interface}")
         self.host.ip(f"address add {self.inner6}/64 dev {self.interface} nodad")
 

@@ -9,8 +9,8 @@ from .host import LabError, wait_until
 IPERF_PORT = 5201
 
 
-def ping(host, address, count=3, size=56, interval=0.02, fragment=True, wait=2, flood=False):
-    """Pings and returns how many answers came, waiting so many seconds for the last."""
+def ping(host, address, count=3, size=56, interval=0.02, fragment=True, wait=7, flood=False):
+    """Pings and returns how many answers came, waiting so many seconds for the last: longer than until a handshake is retried."""
     command = ["ping", "-n", "-q", "-c", count, "-s", size, "-W", wait]
     command += ["-f"] if flood else ["-i", interval]
     if not fragment:
