@@ -3,7 +3,7 @@
 //! Contains unsafe: two calls of setsockopt and getsockopt with integers, for options that no crate here wraps.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 
@@ -38,13 +38,15 @@ impl OffloadConfig {
 
 /// Asks a scratch socket of quinn-udp's what this kernel can do.
 fn probe() -> Offloads {
-    let state = UdpSocket::bind(("127.0.0.1", 0))
-        .or_else(|_| UdpSocket::bind(("::1", 0)))
+    // Not loopback, which a fresh network namespace does not have up yet.
+    let state = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .or_else(|_| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))
         .and_then(|socket| quinn_udp::UdpSocketState::new((&socket).into()));
     let supported = |yes| if yes { Offload::On } else { Offload::Off(OffReason::Unsupported) };
     let (gso, gro) = match state {
         Ok(state) => (state.max_gso_segments() > 1, state.gro_segments() > 1),
-        Err(_) => (false, false),
+        // No descriptor left, or the like: the first send, and the first option, will tell.
+        Err(_) => (true, true),
     };
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let gso = if kernel_mangles_trains(&release) {

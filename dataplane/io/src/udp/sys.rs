@@ -201,7 +201,7 @@ impl Calls for Kernel {
         let came = came as usize;
         for (message, header) in incoming.messages.iter_mut().zip(&incoming.headers[..came]) {
             message.addr.len = header.msg_hdr.msg_namelen;
-            message.control.len = header.msg_hdr.msg_controllen;
+            message.control.len = header.msg_hdr.msg_controllen as _;
             message.len = header.msg_len;
             message.truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
         }
