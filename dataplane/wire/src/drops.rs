@@ -70,6 +70,8 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The peer has no endpoint (WG-52).
     NoEndpoint = "no_endpoint",
+    /// A datagram of our own to a peer that was routed into the tunnel to that peer (WG-59).
+    RoutingLoop = "routing_loop",
     /// The oldest of more than 128 packets that wait for a session (WG-40).
     StagedOverflow = "staged_overflow",
     /// Waited for a session that never came (WG-39), or whose peer was removed.

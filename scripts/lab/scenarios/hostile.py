@@ -1,10 +1,12 @@
 """Datagrams from strangers: nothing but counters move, and memory does not grow."""
 
+import time
+
 from ..capture import Capture
 from ..host import wait_until
 from ..net import OUTER4
 from ..scenario import OURS, check, equal, scenario
-from ..traffic import iperf, must_ping
+from ..traffic import iperf, must_ping, ping
 
 GROWTH_MAX = 1 << 20
 
@@ -116,3 +118,24 @@ def test_traffic_goes_on_under_junk(lab):
     check(flow.received_bytes > 10_000_000, f"TCP carried {flow.received_bytes} bytes beside the junk")
     sender.stop()
     return f"{flow.gbits:.2f} Gbit/s beside the junk"
+
+
+@scenario(OURS)
+# WG-59: datagrams to the peer that are routed into the tunnel to the peer do not multiply, and cost no memory.
+def test_routing_loop_stays_bounded(lab):
+    a, b = lab.pair()
+    must_ping(a.host, b.inner4)
+    resident = a.program.resident_bytes()
+    a.set("peer", b.public, "allowed-ips", f"{b.inner4}/32,{b.inner6}/128,{OUTER4['b']}/32")
+    a.host.ip(f"route add {OUTER4['b']}/32 dev {a.interface}")
+    ping(a.host, b.inner4, count=10, interval=0.05, wait=1)
+    before = a.peer(b).tx_bytes
+    time.sleep(1)
+    in_a_second = a.peer(b).tx_bytes - before
+    a.host.ip(f"route del {OUTER4['b']}/32 dev {a.interface}")
+    time.sleep(0.5)
+    must_ping(a.host, b.inner4, count=5, wait=6)
+    grown = a.program.resident_bytes() - resident
+    # Buffers that were never used before are touched once.
+    check(grown < 16 << 20, f"memory grew by {grown} bytes")
+    check(in_a_second < 1_000_000, f"{in_a_second} bytes went round in a second")

@@ -11,11 +11,15 @@
 //!
 //! Cost per packet: no allocation, no system call; a copy only at step 5.
 
+use core::net::IpAddr;
+
 use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span};
-use dataplane_wire::ip::Packet;
+use dataplane_wire::ip::{Fragment, Packet, protocol};
 use dataplane_wire::offload::{HEADER_LEN_MAX, Segmentation, VnetHeader};
-use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data};
-use dataplane_wire::{DropReason, Instant, InterfaceId, PeerId, TrafficClass, TxFull, TxMeta, TxSink};
+use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data, TYPE_DATA};
+use dataplane_wire::{
+    DropReason, FourTuple, Instant, InterfaceId, PeerId, TrafficClass, TxFull, TxMeta, TxSink,
+};
 
 use super::session::{REKEY_AFTER_MESSAGES, send_key};
 use super::table::LocalId;
@@ -47,6 +51,39 @@ const fn padded(len: usize, mtu: usize) -> usize {
     } else {
         len
     }
+}
+
+/// Whether a packet is a datagram of the very session that it would be sent under, routed into the tunnel instead of out of
+/// the host. It would come back longer each time, then as several fragments, and so fill the machine. Another gateway behind
+/// this one may well have a tunnel to the same peer inside of ours: the receiver index tells the two apart.
+///
+/// Cost: a comparison of the destination, for all packets but those.
+#[inline]
+fn goes_round(packet: &[u8], path: &FourTuple, remote_index: u32) -> bool {
+    let same = match path.remote.ip() {
+        IpAddr::V4(ip) => packet.get(16..20) == Some(&ip.octets()),
+        IpAddr::V6(ip) => packet.get(24..40) == Some(&ip.octets()),
+    };
+    same && is_data_of(packet, path, remote_index)
+}
+
+/// Whether a packet is a transport message to this address that names this index. Of fragments the first is enough: what
+/// carries a later one into the tunnel is whole when it comes round.
+#[cold]
+fn is_data_of(packet: &[u8], path: &FourTuple, remote_index: u32) -> bool {
+    let Ok(packet) = Packet::parse(packet) else { return false };
+    let Ok(payload) = packet.payload() else { return false };
+    if packet.destination() != path.remote.ip()
+        || payload.protocol != protocol::UDP
+        || payload.fragment == Fragment::Later
+    {
+        return false;
+    }
+    let Some((udp, message)) = payload.bytes().split_first_chunk::<8>() else { return false };
+    let Some((head, _)) = message.split_first_chunk::<8>() else { return false };
+    udp[2..4] == path.remote.port().to_be_bytes()
+        && head[..4] == TYPE_DATA.to_le_bytes()
+        && head[4..] == remote_index.to_le_bytes()
 }
 
 /// A planned packet on its way to a peer.
@@ -137,6 +174,9 @@ impl<A: Aead> Shard<A> {
             return Some(self.refuse(DropReason::NoEndpoint, packets));
         };
         let session = self.sendable(now, local, packets as u64)?;
+        if goes_round(packet, &tuple, self.sessions.head(session).remote_index) {
+            return Some(self.refuse(DropReason::RoutingLoop, packets));
+        }
         // Outside stands the mark that stands inside, CE too; the rest of the class stays inside (RFC 6040 §4.1; WG-53).
         let ecn = Packet::parse(packet).map_or_else(|_| Default::default(), |packet| packet.class().ecn());
         let meta = TxMeta { tuple, class: TrafficClass::ecn_only(ecn) };

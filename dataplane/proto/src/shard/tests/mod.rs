@@ -2,6 +2,7 @@
 
 mod data;
 mod inner;
+mod loops;
 mod pair;
 mod paths;
 mod refused;
