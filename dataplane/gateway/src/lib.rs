@@ -5,9 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod keys;
 pub mod logging;
+mod netif;
 pub mod signals;
+mod text;
 pub mod uapi;
 pub mod wg;

@@ -69,3 +69,43 @@ fn a_closed_standard_output_is_an_error_and_no_panic() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with("dataplane: cannot write to standard output"), "{text}");
 }
+
+#[test]
+fn check_says_what_is_in_a_file_or_everything_that_is_wrong_with_it() {
+    let folder = std::env::temp_dir().join(format!("dataplane-check-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = write(
+        "wg0.conf",
+        b"[Interface]\nAddress = 10.0.0.1/24\nPrivateKey = QMVSYcTWXZcJNGkAcdNAxQqJPeVmoaT13CAWAWDYCXg=\n\
+          [Peer]\nPublicKey = iqc4h5/rFqUtdV9eYzsqBmgwzcEHPH7gra+4S0mgXk0=\nAllowedIPs = 10.0.0.2/32\n",
+    );
+    let output = dataplane(&["check", &good], b"");
+    assert_eq!(out(&output), format!("{good}: interface wg0, 1 peers, 1 allowed IPs: nothing is wrong\n"));
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(notes.contains("others may read this file and the private key in it: chmod 600"), "{notes}");
+
+    let bad = write("bad.conf", b"[Interface]\nMTU = 7\nColour = red\n");
+    let cases = [
+        (bad.clone(), format!("{bad}:2: `MTU` is `7`: expected bytes")),
+        (bad.clone(), format!("{bad}:3: unknown key `Colour` in [Interface]")),
+        (
+            write("k.conf", b"[Interface]\nPrivateKeyFile = none\n"),
+            "none cannot be read: No such file".into(),
+        ),
+        (write("wg0.txt", b""), "the name of a configuration file is INTERFACE.conf".into()),
+        (write("far-too-long-name.conf", b""), "the name of an interface has 1 to 15 letters".into()),
+        ("no-such-name".into(), "/etc/wireguard/no-such-name.conf: cannot be read: No such file".into()),
+    ];
+    for (file, message) in cases {
+        let output = dataplane(&["check", &file], b"");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{file}: {text}");
+        assert!(text.contains(&message), "{file}: {text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,5 +1,6 @@
 //! `dataplane`: the operator's program, a command for each thing that is done by hand.
 
+mod check;
 mod keys;
 
 use std::io::{self, Write};
@@ -25,6 +26,11 @@ enum Command {
     Genpsk,
     /// Reads a private key from standard input and writes its public key to standard output.
     Pubkey,
+    /// Reads a configuration file and names everything that is wrong with it.
+    Check {
+        /// A file, or the name of an interface for /etc/wireguard/NAME.conf.
+        file: String,
+    },
     /// Shows two gateways at work on this machine: traffic through a tunnel, and what it costs.
     Demo(demo::Options),
     /// Writes the version to standard output.
@@ -56,7 +62,9 @@ pub fn main() -> ExitCode {
     match run(Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "dataplane: {failure}");
+            // A message of several lines names its file in each.
+            let prefix = if failure.message.contains('\n') { "" } else { "dataplane: " };
+            let _ = writeln!(io::stderr(), "{prefix}{failure}");
             ExitCode::from(failure.exit_code)
         }
     }
@@ -67,6 +75,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Genkey => keys::generate(crate::keys::random_private_key),
         Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
         Command::Pubkey => keys::derive_public(io::stdin().lock()),
+        Command::Check { file } => check::check(&file),
         Command::Demo(options) => demo::main(&options)
             .map_err(|error| Failure { exit_code: error.exit_code(), message: error.to_string() }),
         Command::Version => say(&format!("dataplane {}", env!("CARGO_PKG_VERSION"))),

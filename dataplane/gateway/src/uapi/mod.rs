@@ -24,6 +24,7 @@ mod types;
 pub use client::{Client, ClientError};
 pub use device::{Device, DeviceError};
 pub use emit::GetReply;
+pub(crate) use parse::parse_endpoint;
 pub use parse::{LINE_LEN_MAX, ParseError, Parser, Problem, REQUEST_LEN_MAX, ZoneIndex, zone_number};
 pub use reply::{ReplyError, parse_get_reply};
 pub use server::{CLIENTS_MAX, REQUEST_TIME_MAX, Server, Stopped};

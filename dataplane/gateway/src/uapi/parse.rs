@@ -11,15 +11,13 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::types::{AllowedIp, PeerRequest, Request, SetRequest};
 use crate::keys::{self, PublicKey, Secret};
+use crate::text::{quoted, shown};
 
 /// Most bytes of a line without its end. The longest that means anything is an endpoint with a zone, below 100.
 pub const LINE_LEN_MAX: usize = 512;
 
 /// Most bytes of a request: a million peers with a few allowed IPs each.
 pub const REQUEST_LEN_MAX: u64 = 256 << 20;
-
-/// Most characters of a wrong value that an error repeats.
-const SHOWN_LEN_MAX: usize = 80;
 
 /// Turns the zone of a link-local address (`eth0`, or a number) into an interface index.
 pub type ZoneIndex = fn(&str) -> Option<u32>;
@@ -360,7 +358,7 @@ fn parse_true(key: &'static str, value: &str) -> Result<(), Problem> {
 
 /// Reads `192.0.2.1:51820`, `[2001:db8::1]:51820` or `[fe80::1%eth0]:51820`; a mapped IPv4 address becomes plain IPv4
 /// (DX-11).
-pub(super) fn parse_endpoint(text: &str, zone_index: ZoneIndex) -> Option<SocketAddr> {
+pub(crate) fn parse_endpoint(text: &str, zone_index: ZoneIndex) -> Option<SocketAddr> {
     let (host, port) = text.rsplit_once(':')?;
     let port = parse_number("endpoint", port, 65_535, "").ok()? as u16;
     let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else {
@@ -385,17 +383,4 @@ pub(super) fn parse_endpoint(text: &str, zone_index: ZoneIndex) -> Option<Socket
 /// A zone that is a number already: enough where no interface can be asked for its index.
 pub fn zone_number(zone: &str) -> Option<u32> {
     parse_number("zone", zone, u32::MAX, "").ok()
-}
-
-/// A piece of hostile text, safe to show: escaped and short.
-fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_LEN_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_LEN_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-fn quoted(text: &str) -> String {
-    format!("`{}`", shown(text))
 }

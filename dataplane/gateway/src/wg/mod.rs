@@ -97,7 +97,7 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
         None => Socket::bind(&directory, &name)?,
     };
     tracing::info!("interface {name} is managed by {}", socket.path().display());
-    let mut server = Server::new(socket, zone_index);
+    let mut server = Server::new(socket, crate::netif::index_of);
     let gone =
         tunnel.watch().as_fd().try_clone_to_owned().map_err(WgError::system("cannot watch the link"))?;
     readiness.ready()?;
@@ -113,14 +113,4 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
         }
     );
     Ok(())
-}
-
-/// The index of the interface that a zone of a link-local address names.
-fn zone_index(zone: &str) -> Option<u32> {
-    let number = crate::uapi::zone_number(zone);
-    number.or_else(|| {
-        let socket =
-            rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None);
-        rustix::net::netdevice::name_to_index(socket.ok()?, zone).ok()
-    })
 }

@@ -1,0 +1,73 @@
+//! Files to text.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::parse::Reader;
+use super::problem::{ConfigError, Problem, ProblemKind};
+use super::types::Config;
+use super::validate;
+use crate::keys::{Secret, parse_base64};
+
+/// Most bytes of a file: a million peers.
+pub const FILE_LEN_MAX: u64 = 256 << 20;
+
+/// Most bytes of a line: some three thousand allowed IPs.
+pub const LINE_LEN_MAX: usize = 64 << 10;
+
+/// Most bytes of the file of a private key that are looked at.
+const KEY_FILE_LEN_MAX: u64 = 4096;
+
+/// Reads a file.
+///
+/// # Errors
+/// [`ConfigError`]: everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let failed = |kind| ConfigError::new(path.into(), vec![Problem { line: 0, kind }]);
+    let unreadable = |error: io::Error| failed(ProblemKind::Unreadable(error.to_string()));
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(failed(ProblemKind::FileTooLong));
+    }
+    parse(path, &bytes)
+}
+
+/// Reads the content of a file; `path` is only shown.
+///
+/// # Errors
+/// [`ConfigError`]: everything that is wrong with it.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
+    let mut reader = Reader::new();
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        match std::str::from_utf8(line) {
+            _ if line.len() > LINE_LEN_MAX => reader.problem(at + 1, ProblemKind::LineTooLong),
+            Ok(text) => reader.line(at + 1, text),
+            Err(_) => reader.problem(at + 1, ProblemKind::NotUtf8),
+        }
+    }
+    let (config, mut problems) = reader.finish();
+    problems.extend(validate::problems(&config));
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path.into(), problems)) }
+}
+
+/// Reads the file of a private key: the key alone, with white space around it.
+pub(super) fn read_key(path: &Path) -> Result<Secret, String> {
+    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_LEN_MAX as usize));
+    let read = File::open(path).and_then(|file| file.take(KEY_FILE_LEN_MAX).read_to_string(&mut text));
+    let expected = "expected a key of 44 characters of base64, as `dataplane genkey` prints it";
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(format!("PrivateKeyFile {}: {expected}", path.display()));
+        }
+        Err(error) => return Err(format!("PrivateKeyFile {} cannot be read: {error}", path.display())),
+        Ok(_) => {}
+    }
+    parse_base64(text.trim())
+        .map(Secret::new)
+        .ok_or_else(|| format!("PrivateKeyFile {}: {expected}", path.display()))
+}

@@ -1,0 +1,139 @@
+//! What a file says, as types.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use dataplane::IpPrefix;
+
+use crate::keys::{PublicKey, Secret};
+
+/// An interface and its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The `[Interface]` section.
+    pub interface: InterfaceConfig,
+    /// The `[Peer]` sections, in order.
+    pub peers: Vec<PeerConfig>,
+}
+
+/// The `[Interface]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceConfig {
+    /// `PrivateKey` or `PrivateKeyFile`.
+    pub private_key: Option<KeySource>,
+    /// `ListenPort`; 0 lets the system choose.
+    pub listen_port: Option<u16>,
+    /// `FwMark`; 0 for `off`.
+    pub fwmark: Option<u32>,
+    /// `Address`, each with the prefix that is reached by it.
+    pub addresses: Vec<InterfaceAddress>,
+    /// The addresses of `DNS`.
+    pub dns_servers: Vec<IpAddr>,
+    /// The search domains of `DNS`.
+    pub dns_search: Vec<String>,
+    /// `MTU` in bytes.
+    pub mtu: Option<u16>,
+    /// `Table`.
+    pub table: Table,
+    /// Shell commands; `%i` stands for the name of the interface.
+    pub pre_up: Vec<String>,
+    /// As `pre_up`.
+    pub post_up: Vec<String>,
+    /// As `pre_up`.
+    pub pre_down: Vec<String>,
+    /// As `pre_up`.
+    pub post_down: Vec<String>,
+    /// `SaveConfig`: the file is written anew when the interface goes down.
+    pub save_config: bool,
+}
+
+/// Where a private key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// In the file itself.
+    Inline(Secret),
+    /// In a file of its own; absolute, or taken from where the configuration lies.
+    File(PathBuf),
+}
+
+/// An address of the interface and the length of the prefix on its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The address, host bits included.
+    pub address: IpAddr,
+    /// Bits of the prefix.
+    pub prefix_len: u8,
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Where routes to allowed IPs go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Table {
+    /// Into the main table, and for a default route into one of its own, with rules by mark.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Into this table.
+    Number(u32),
+}
+
+/// A `[Peer]` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// The line of `[Peer]`, from 1.
+    pub line: usize,
+    /// `PublicKey`.
+    pub public_key: PublicKey,
+    /// `PresharedKey`.
+    pub preshared_key: Option<Secret>,
+    /// `Endpoint`.
+    pub endpoint: Option<Endpoint>,
+    /// `AllowedIPs`.
+    pub allowed_ips: Vec<IpPrefix>,
+    /// `PersistentKeepalive` in seconds; 0 for `off`.
+    pub keepalive_s: Option<u16>,
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At an address.
+    Address(SocketAddr),
+    /// At whatever address this name has when the interface comes up.
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl Config {
+    /// Prefixes of one peer that lie within a prefix of another: the longer one wins, which is allowed and yet often not
+    /// meant. Each with the line of its peer, the prefix around it, and the line of that one's peer.
+    pub fn nested_allowed_ips(&self) -> Vec<(IpPrefix, usize, IpPrefix, usize)> {
+        super::validate::nested(self)
+    }
+
+    /// The private key, read from its file where it has one; `None` where the file names no key at all.
+    ///
+    /// # Errors
+    /// A text that names the key's file and what is wrong with it.
+    pub fn private_key(&self, config_path: &Path) -> Result<Option<Secret>, String> {
+        match &self.interface.private_key {
+            None => Ok(None),
+            Some(KeySource::Inline(key)) => Ok(Some(key.clone())),
+            Some(KeySource::File(path)) => {
+                let path = config_path.parent().unwrap_or(Path::new(".")).join(path);
+                super::load::read_key(&path).map(Some)
+            }
+        }
+    }
+}
