@@ -180,7 +180,7 @@ impl ReplyShares {
     /// Groups of sources.
     const GROUPS: usize = 4_096;
     /// Replies per window and group beyond.
-    const SHARE: u8 = 4;
+    const SHARE: u8 = 2;
 
     fn new(hasher: KeyedState) -> Self {
         Self { hasher, window: 0, given: 0, groups: vec![0; Self::GROUPS].into() }

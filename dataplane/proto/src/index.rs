@@ -113,6 +113,12 @@ impl Connections {
         self.slots.get(&connection_of(index)).copied().filter(|slot| *slot != RESTING)
     }
 
+    /// How many connections have a peer.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.slots.values().filter(|slot| **slot != RESTING).count()
+    }
+
     fn wake(&mut self, now: Instant) {
         while let Some((_, connection)) = self.resting.front().copied().filter(|(until, _)| *until <= now) {
             self.resting.pop_front();

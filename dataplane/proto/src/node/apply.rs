@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dataplane_wire::{CoreId, FourTuple, Instant, InterfaceId, PeerId, SocketId};
+use dataplane_wire::{CoreId, FourTuple, Instant, InterfaceId, PeerId, SocketId, canonical};
 
 use super::outbox::Broadcast;
 use super::peer::{Peer, Sessions, StaticStatic};
@@ -185,9 +185,10 @@ impl Node {
             peer.psk = psk.clone();
             peer.psk_epoch = peer.psk_epoch.wrapping_add(1);
         }
-        let moved = change.endpoint.is_some_and(|endpoint| peer.endpoint != Some(endpoint));
+        let endpoint = change.endpoint.map(canonical);
+        let moved = endpoint.is_some_and(|endpoint| peer.endpoint != Some(endpoint));
         if moved {
-            peer.endpoint = change.endpoint;
+            peer.endpoint = endpoint;
         }
         if new || moved {
             self.tell_upserted(slot);

@@ -38,6 +38,9 @@ enum Queued {
     All(Box<Broadcast>),
 }
 
+/// Places of the queue of commands that stay allocated when it is empty.
+const CAPACITY_KEPT: usize = 1024;
+
 /// Commands in the order in which they were caused, which is the order in which each shard gets its own.
 pub(super) struct Commands {
     cores: u8,
@@ -60,6 +63,15 @@ impl Commands {
     }
 
     pub(super) fn pop(&mut self) -> Option<(CoreId, Command)> {
+        let next = self.take();
+        // What one large configuration needed is not kept for ever.
+        if self.queue.is_empty() {
+            self.queue.shrink_to(CAPACITY_KEPT);
+        }
+        next
+    }
+
+    fn take(&mut self) -> Option<(CoreId, Command)> {
         if let Some(Queued::All(broadcast)) = self.queue.front() {
             let (core, command) = (CoreId(self.reached), broadcast.command());
             self.reached += 1;

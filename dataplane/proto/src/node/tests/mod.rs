@@ -15,6 +15,7 @@ mod cookies;
 mod crossings;
 mod exchange;
 mod flood;
+mod model;
 mod recheck;
 mod scale;
 mod whole;
