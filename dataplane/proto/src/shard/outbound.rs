@@ -174,7 +174,7 @@ impl<A: Aead> Shard<A> {
             return Some(self.refuse(DropReason::NoEndpoint, packets));
         };
         let session = self.sendable(now, local, packets as u64)?;
-        if goes_round(packet, &tuple, self.sessions.head(session).remote_index) {
+        if goes_round(packet, &tuple, self.peers.hot(local).sending.remote_index) {
             return Some(self.refuse(DropReason::RoutingLoop, packets));
         }
         // Outside stands the mark that stands inside, CE too; the rest of the class stays inside (RFC 6040 §4.1; WG-53).
