@@ -41,6 +41,7 @@ def known(profile="lab"):
     null = _target("null-tunnel", profile)
     kinds = [
         Kind("dataplane-wg", (ours, "-f")),
+        Kind("dataplane-wg+ring", (ours, "-f", "--cipher", "ring")),
         # boringtun gives its rights away unless told not to, and then can open no second socket on its port.
         Kind("boringtun", ("boringtun-cli", "-f", "--disable-drop-privileges")),
         Kind("gotatun", ("gotatun", "-f", "--disable-drop-privileges", "-v", "error")),

@@ -5,7 +5,9 @@ mod support;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
+use dataplane_gateway::uapi::Client;
 use support::{eventually, inside, ok, sh};
 
 /// Whether the program runs, by the name that `ps` shows.
@@ -146,6 +148,8 @@ fn bad_input_is_answered_with_one_line_and_a_code_of_its_kind() {
         ("dataplane-wg --socket-directory /proc/x t0", 1, "cannot make the directory /proc/x"),
         ("dataplane-wg --workers 0 t0", 2, "1"),
         ("dataplane-wg --workers many t0", 2, "invalid value 'many'"),
+        ("dataplane-wg --cipher rot13 t0", 2, "no cipher \"rot13\" here; choose one of: "),
+        ("DATAPLANE_CIPHER=rot13 dataplane-wg t0", 2, "no cipher \"rot13\" here; choose one of: "),
         ("capsh --drop=cap_net_admin -- -c 'dataplane-wg t0'", 4, "CAP_NET_ADMIN"),
         (
             "unshare -m bash -c 'mount -t tmpfs none /dev/net && dataplane-wg t0'",
@@ -167,6 +171,25 @@ fn bad_input_is_answered_with_one_line_and_a_code_of_its_kind() {
     assert!(ok("dataplane-wg --version").starts_with("dataplane-wg 0."));
     let (code, text) = sh("dataplane-wg");
     assert_eq!((code, text.contains("Usage: dataplane-wg")), (2, true), "{text}");
+}
+
+#[test]
+fn the_cipher_that_was_asked_for_is_the_one_in_the_status() {
+    if !inside("the_cipher_that_was_asked_for_is_the_one_in_the_status", &[]) {
+        return;
+    }
+    let cases = [
+        ("dataplane-wg --cipher reference t0", "reference"),
+        ("DATAPLANE_CIPHER=ring dataplane-wg t0", "ring"),
+        ("DATAPLANE_CIPHER=ring dataplane-wg --cipher reference t0", "reference"),
+    ];
+    for (script, cipher) in cases {
+        ok(script);
+        let mut client = Client::connect(Path::new("/run/wireguard/t0.sock")).unwrap();
+        assert_eq!(client.status().unwrap().cipher, cipher, "{script}");
+        ok("ip link del t0");
+        eventually("the process ends", || !runs());
+    }
 }
 
 #[test]

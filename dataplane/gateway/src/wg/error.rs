@@ -71,7 +71,7 @@ impl WgError {
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Variable { .. } | Self::Descriptor { .. } => 2,
+            Self::Variable { .. } | Self::Descriptor { .. } | Self::Start(StartError::Cipher(_)) => 2,
             Self::Interface(InterfaceError::Tun(error)) => match error {
                 TunError::Name { .. } | TunError::Descriptor { .. } => 2,
                 TunError::Exists { .. } | TunError::Busy { .. } | TunError::Kind { .. } => 3,

@@ -38,6 +38,10 @@ pub struct Options {
     /// Workers, each with its own queue of the interface; by default one per CPU.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
+    /// Which provider of the cipher seals and opens: avx512, avx2, ring or reference; by default the fastest of those that
+    /// this processor has.
+    #[arg(long, value_name = "NAME", env = "DATAPLANE_CIPHER", hide_env = true)]
+    pub cipher: Option<String>,
     /// The interface to create, 15 bytes at most.
     // The kernel would choose a name for one without.
     #[arg(value_name = "INTERFACE-NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -51,6 +55,7 @@ Environment:
   WG_TUN_FD=N                             descriptor of an open TUN interface to use instead of making one
   WG_UAPI_FD=N                            descriptor of a listening management socket to use instead of making one
   WG_PROCESS_FOREGROUND=1                 as --foreground
+  DATAPLANE_CIPHER=NAME                   as --cipher
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or environment, 3 interface or socket in use, 4 missing rights,
 5 no /dev/net/tun.";
@@ -83,7 +88,7 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
         .map_err(WgError::system("cannot make the socket directory's path absolute"))?;
     readiness.detach()?;
     let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
-    let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, options.workers)?;
+    let mut tunnel = Tunnel::open(options, environment.tun_fd)?;
     let name = tunnel.name().to_owned();
     let socket = match environment.uapi_fd {
         Some(number) => {

@@ -10,8 +10,8 @@ use dataplane_io::socket::{BindError, BindRequest, bind_group};
 use dataplane_io::tun::TunError;
 use dataplane_proto::node::ConfigProblem;
 
-use super::WgError;
 use super::watch::Watch;
+use super::{Options, WgError};
 use crate::uapi::{
     AllowedIp, Device, DeviceError, DeviceSnapshot, DeviceStatus, PeerRequest, PeerSnapshot, SetRequest,
     WorkerStatus,
@@ -29,10 +29,11 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes the interface `name`, or takes over the one behind the inherited descriptor `tun_fd`. It has neither key nor
+    /// Makes the interface of the options' name, or takes over the one behind the inherited descriptor `tun_fd`. It has neither key nor
     /// peer, and sockets only while its link is up.
-    pub(super) fn open(name: &str, tun_fd: Option<i32>, workers: Option<u16>) -> Result<Self, WgError> {
-        let workers = workers.map_or(Workers::Auto, |count| Workers::Count(count.into()));
+    pub(super) fn open(options: &Options, tun_fd: Option<i32>) -> Result<Self, WgError> {
+        let name = options.interface.as_str();
+        let workers = options.workers.map_or(Workers::Auto, |count| Workers::Count(count.into()));
         let interface =
             match tun_fd {
                 None => Interface::new(InnerSide::tun(name)).mtu(MTU),
@@ -42,7 +43,11 @@ impl Tunnel {
                     Interface::new(InnerSide::tun_fd(fd))
                 }
             };
-        let (engine, events) = Engine::builder().workers(workers).start()?;
+        let mut builder = Engine::builder().workers(workers);
+        if let Some(cipher) = &options.cipher {
+            builder = builder.cipher(cipher);
+        }
+        let (engine, events) = builder.start()?;
         let handle = engine.add_interface(interface.down())?;
         let name = handle.device_name().unwrap_or(name).to_owned();
         let watch = Watch::start(&name, &handle, events)?;

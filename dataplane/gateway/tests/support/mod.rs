@@ -72,6 +72,7 @@ pub(crate) fn sh(script: &str) -> (i32, String) {
         .args(["-c", &format!("exec 2>&1; {script}")])
         .env("PATH", format!("{}:{path}:/usr/sbin:/sbin", programs.display()))
         .env_remove("LOG_LEVEL")
+        .env_remove("DATAPLANE_CIPHER")
         .stdin(Stdio::null())
         .output()
         .unwrap();
