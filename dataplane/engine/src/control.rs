@@ -8,18 +8,21 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, SystemTime};
 
 use dataplane_proto::node::{Node, NodeConfig, Notice};
-use dataplane_wire::{CoreId, Instant, InterfaceId};
+use dataplane_wire::{CoreId, Instant, InterfaceId, PeerId};
 
 use crate::applied::{AnswerOnDrop, Reply};
 use crate::clock;
 use crate::config::{Limits, Offloads};
 use crate::controllers::{Controllers, Fence, FromControllers, ToControllers};
-use crate::engine::{Change, InterfaceSnapshot};
+
 use crate::error::InterfaceError;
 use crate::events::{Event, EventSender};
+use crate::handle::{Change, InterfaceSnapshot};
 use crate::interface::Interface;
 use crate::link::{WorkerCommand, WorkerLink};
 use crate::opened::Opened;
+use crate::peer::{Desired, Peer};
+use crate::reconcile::Reconciled;
 
 /// The longest nap: wall clock and liveness are looked at that often.
 const NAP_MAX: Duration = Duration::from_secs(1);
@@ -42,6 +45,21 @@ pub(crate) enum Request {
         interface: InterfaceId,
         change: Change,
         reply: Reply<Result<(), InterfaceError>>,
+    },
+    Upsert {
+        interface: InterfaceId,
+        peer: Box<Peer>,
+        reply: Reply<Result<PeerId, InterfaceError>>,
+    },
+    RemovePeer {
+        interface: InterfaceId,
+        peer: PeerId,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    Reconcile {
+        interface: InterfaceId,
+        desired: Desired,
+        reply: Reply<Result<Reconciled, InterfaceError>>,
     },
     Snapshot {
         interface: InterfaceId,
@@ -286,8 +304,20 @@ impl Control {
                 reply.send(self.remove_interface(interface, controllers));
             }
             Request::Apply { interface, change, reply } => {
-                let applied = self.apply(interface, change);
+                let applied = self.apply(interface, change).map(drop);
                 self.answer(reply, applied);
+            }
+            Request::Upsert { interface, peer, reply } => {
+                let upserted = self.upsert(interface, *peer);
+                self.answer(reply, upserted);
+            }
+            Request::RemovePeer { interface, peer, reply } => {
+                let removed = self.remove_peer(interface, peer);
+                self.answer(reply, removed);
+            }
+            Request::Reconcile { interface, desired, reply } => {
+                let reconciled = self.reconcile(interface, desired);
+                self.answer(reply, reconciled);
             }
             Request::Snapshot { interface, reply } => reply.send(self.snapshot(interface)),
             Request::SetUp { interface, up, reply } => {

@@ -5,6 +5,8 @@ use std::io;
 use dataplane_io::memory::RegionError;
 use dataplane_io::socket::BindError;
 use dataplane_io::tun::TunError;
+use dataplane_proto::IpPrefix;
+use dataplane_proto::keys::PublicKey;
 use dataplane_proto::node::ConfigError;
 
 /// The engine shut down before it answered.
@@ -56,7 +58,9 @@ pub enum InterfaceError {
     #[error("{0} interfaces exist already: raise Limits::interfaces")]
     TooMany(usize),
     /// An own inner side with the wrong number of queues.
-    #[error("{got} queues for {workers} workers: an own inner side needs one for each")]
+    #[error(
+        "{got} queues for {workers} workers: an own inner side needs one for each, one of packets at most that many"
+    )]
     Queues {
         /// How many there were.
         got: usize,
@@ -75,6 +79,27 @@ pub enum InterfaceError {
     /// Keys, peers or allowed IPs.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Desired peers have one key twice.
+    #[error("peer {0:?} is desired twice: give each key one peer")]
+    PeerTwice(PublicKey),
+    /// Two desired peers have the same allowed IP.
+    #[error(
+        "allowed IP {prefix} is desired for two peers, {a:?} and {b:?}: packets go to one of them only",
+        a = peers[0],
+        b = peers[1]
+    )]
+    PrefixTwice {
+        /// The prefix.
+        prefix: IpPrefix,
+        /// Whose it would be.
+        peers: [PublicKey; 2],
+    },
+    /// The peer has the interface's own key.
+    #[error("a peer with the interface's own key: nobody is one's own peer")]
+    OwnKey,
+    /// No such peer: it was removed.
+    #[error("the peer was removed")]
+    NoPeer,
     /// Anything else that the kernel refused.
     #[error("the kernel refused: {0}")]
     Io(io::Error),

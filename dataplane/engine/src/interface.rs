@@ -1,11 +1,14 @@
 //! An interface: one private key, one port, one inner side.
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use dataplane_io::inner::Inner;
 use dataplane_proto::Controller;
 
 use crate::config::SocketHook;
+use crate::queue::{self, Depth, EngineSide, Packets};
 
 /// How an interface is made.
 pub struct Interface {
@@ -29,6 +32,8 @@ pub(crate) enum Kind {
     TunFd(OwnedFd),
     /// One queue per worker, made by the embedder.
     Custom(Vec<Box<dyn Inner + Send>>),
+    /// Queues of packets that the engine made.
+    Packets(Vec<Arc<EngineSide>>),
 }
 
 impl InnerSide {
@@ -46,6 +51,27 @@ impl InnerSide {
     /// An open descriptor of a TUN device.
     pub fn tun_fd(fd: OwnedFd) -> Self {
         Self(Kind::TunFd(fd))
+    }
+
+    /// A queue of packets in memory, and the embedder's side of it. One worker reads it, every worker writes to it.
+    ///
+    /// # Errors
+    /// No descriptors are left for two eventfds (raise `RLIMIT_NOFILE`).
+    pub fn queue(depth: Depth) -> io::Result<(Self, Packets)> {
+        let (side, packets) = queue::open(depth)?;
+        Ok((Self(Kind::Packets(vec![side])), packets))
+    }
+
+    /// Several queues, at most one per worker, for several threads of the embedder: each is read by a worker of its own. Order
+    /// holds within a queue: packets of one flow go into one. What a peer sent comes out of one queue, as long as the peer lives
+    /// on one worker.
+    ///
+    /// # Errors
+    /// As [`InnerSide::queue`].
+    pub fn queues(count: usize, depth: Depth) -> io::Result<(Self, Vec<Packets>)> {
+        let opened: Vec<_> = (0..count).map(|_| queue::open(depth)).collect::<Result<_, _>>()?;
+        let (sides, packets) = opened.into_iter().unzip();
+        Ok((Self(Kind::Packets(sides)), packets))
     }
 
     /// Queues of the embedder's own: one for each worker, in their order.

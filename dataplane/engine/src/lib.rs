@@ -17,20 +17,32 @@ mod counters;
 mod engine;
 mod error;
 mod events;
+mod handle;
 mod hook;
 mod interface;
 mod link;
 mod opened;
+mod park;
+mod peer;
+mod queue;
+mod reconcile;
 mod worker;
 
 pub use applied::Applied;
 pub use config::{Limits, Offloads, SocketHook, WORKERS_MAX, Workers};
 pub use counters::{Drops, WorkerStats};
-pub use engine::{Builder, Change, Engine, InterfaceHandle, InterfaceSnapshot, Stats};
+pub use engine::{Builder, Engine, Stats};
 pub use error::{InterfaceError, StartError, Stopped};
 pub use events::{Event, Events};
+pub use handle::{Change, InterfaceHandle, InterfaceSnapshot};
 pub use hook::{HOOK_BATCH_MAX, Hook, PacketBatch, PolicyReason};
 pub use interface::{InnerSide, Interface};
+pub use peer::{Desired, Peer};
+pub use queue::{
+    BATCH_PACKETS_MAX, Closed, Depth, PacketReceiver, PacketSender, Packets, PushError, PushProblem,
+    ReceivedBatch, Slots,
+};
+pub use reconcile::Reconciled;
 
 pub use dataplane_io::inner;
 pub use dataplane_proto::IpPrefix;

@@ -9,18 +9,21 @@ use dataplane_io::socket::{BindRequest, Group, SocketRole, bind_group, set_mark}
 use dataplane_io::steer::Steering;
 use dataplane_io::tun;
 use dataplane_proto::keys::Secret;
-use dataplane_proto::node::{Change as NodeChange, HandshakePolicy};
+use dataplane_proto::node::{Change as NodeChange, HandshakePolicy, PeerChange};
 use dataplane_traversal::Fixed;
-use dataplane_wire::{CoreId, InterfaceId, SocketId};
+use dataplane_wire::{CoreId, InterfaceId, PeerId, SocketId};
 
 use crate::clock;
 use crate::config::{Offloads, SocketHook};
 use crate::control::Control;
 use crate::controllers::{Controllers, ToControllers};
-use crate::engine::{Change, InterfaceSnapshot};
 use crate::error::InterfaceError;
+use crate::handle::{Change, InterfaceSnapshot};
 use crate::interface::{Interface, Kind};
 use crate::link::{DropSignal, WorkerCommand};
+use crate::peer::{Desired, Peer};
+use crate::queue::{EngineSide, QueueEnd};
+use crate::reconcile::{self, Configured, Reconciled};
 
 /// How long workers may take to let go of sockets and devices before the request that waits for it goes on.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +41,7 @@ pub(crate) struct Opened {
     mark: u32,
     device: Option<tun::Device>,
     socket_hook: Option<SocketHook>,
+    configured: Configured,
 }
 
 /// One queue per worker, and whether it reads it.
@@ -54,7 +58,7 @@ impl Control {
         let mut free = free.filter(|id| !self.interfaces.contains_key(id));
         let id = free.next().ok_or(InterfaceError::TooMany(self.limits.interfaces))?;
         let Interface { private_key, port, mark, mtu, inner, controller, socket_hook, up } = interface;
-        let (mut device, queues) = self.open_inner(inner.0)?;
+        let (mut device, queues) = self.open_inner(id, inner.0)?;
         let mtu = match (&mut device, mtu) {
             (Some(device), Some(mtu)) => {
                 device.set_mtu(u32::from(mtu))?;
@@ -63,7 +67,8 @@ impl Control {
             (Some(device), None) => device.mtu().map_or(MTU_DEFAULT, |mtu| mtu.min(65_535) as u16),
             (None, mtu) => mtu.unwrap_or(MTU_DEFAULT),
         };
-        let opened = Opened { port, bound: None, sockets: Vec::new(), mark, device, socket_hook };
+        let configured = Configured::new();
+        let opened = Opened { port, bound: None, sockets: Vec::new(), mark, device, socket_hook, configured };
         let name = opened.device.as_ref().map(|device| device.name().to_owned());
         let group = if up { Some(self.bind(&opened, port, mark)?) } else { None };
 
@@ -90,7 +95,11 @@ impl Control {
         Ok((id, name))
     }
 
-    fn open_inner(&self, kind: Kind) -> Result<(Option<tun::Device>, Queues), InterfaceError> {
+    fn open_inner(
+        &self,
+        id: InterfaceId,
+        kind: Kind,
+    ) -> Result<(Option<tun::Device>, Queues), InterfaceError> {
         let workers = self.links.len();
         let Offloads { tso, uso, .. } = self.offloads;
         let offloads = tun::Offloads { checksum: tso || uso, tso, uso };
@@ -99,6 +108,10 @@ impl Control {
                 return Ok((None, queues.into_iter().map(|queue| (queue, true)).collect()));
             }
             Kind::Custom(queues) => return Err(InterfaceError::Queues { got: queues.len(), workers }),
+            Kind::Packets(sides) if (1..=workers).contains(&sides.len()) => {
+                return Ok((None, queue_ends(id, &sides, workers)));
+            }
+            Kind::Packets(sides) => return Err(InterfaceError::Queues { got: sides.len(), workers }),
             Kind::Tun { name, attach } => {
                 let existing = if attach { tun::Existing::Attach } else { tun::Existing::Refuse };
                 tun::open(&tun::Options { name: &name, queues: workers, existing, offloads })?
@@ -201,8 +214,12 @@ impl Control {
         Ok(())
     }
 
-    /// All of a change, or none.
-    pub(crate) fn apply(&mut self, id: InterfaceId, change: Change) -> Result<(), InterfaceError> {
+    /// All of a change, or none. Returns what the node says of each of its parts.
+    pub(crate) fn apply(
+        &mut self,
+        id: InterfaceId,
+        change: Change,
+    ) -> Result<Vec<Option<PeerId>>, InterfaceError> {
         let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
         let port = change.listen_port.filter(|&port| port != opened.port || opened.bound.is_none());
         let mark = change.mark.filter(|&mark| mark != opened.mark);
@@ -216,19 +233,50 @@ impl Control {
             mark_all(&opened.sockets, mark, opened.mark)?;
         }
         // What can be refused without a trace comes first; the marks are put back if this is what fails.
-        if let Err(error) = self.node.apply(clock::now(), &change.node_changes(id)) {
-            let Some(opened) = self.interfaces.get(&id) else { return Err(error.into()) };
-            let _ = mark_all(&opened.sockets, opened.mark, opened.mark);
-            return Err(error.into());
-        }
-        let Some(opened) = self.interfaces.get_mut(&id) else { return Ok(()) };
+        let changes = change.node_changes(id);
+        let peers = match self.node.apply(clock::now(), &changes) {
+            Ok(peers) => peers,
+            Err(error) => {
+                let Some(opened) = self.interfaces.get(&id) else { return Err(error.into()) };
+                let _ = mark_all(&opened.sockets, opened.mark, opened.mark);
+                return Err(error.into());
+            }
+        };
+        let Some(opened) = self.interfaces.get_mut(&id) else { return Ok(peers) };
+        reconcile::note_configured(&mut opened.configured, &changes);
         opened.port = port.unwrap_or(opened.port);
         opened.mark = mark.unwrap_or(opened.mark);
         if let Some(group) = group {
             self.close_sockets(id);
             self.adopt(id, group);
         }
-        Ok(())
+        Ok(peers)
+    }
+
+    /// Adds a peer, or makes it what is said.
+    pub(crate) fn upsert(&mut self, id: InterfaceId, peer: Peer) -> Result<PeerId, InterfaceError> {
+        let change = Change { peers: vec![peer.into_change()], ..Change::default() };
+        self.apply(id, change)?.pop().flatten().ok_or(InterfaceError::OwnKey)
+    }
+
+    pub(crate) fn remove_peer(&mut self, id: InterfaceId, peer: PeerId) -> Result<(), InterfaceError> {
+        let found = self.node.public_key_of(peer).filter(|(interface, _)| *interface == id);
+        let (_, public_key) = found.ok_or(InterfaceError::NoPeer)?;
+        let removal = PeerChange { remove: true, ..PeerChange::new(id, public_key) };
+        self.apply(id, Change { peers: vec![removal], ..Change::default() }).map(drop)
+    }
+
+    /// Makes the interface what is desired, or leaves it as it is.
+    pub(crate) fn reconcile(
+        &mut self,
+        id: InterfaceId,
+        desired: Desired,
+    ) -> Result<Reconciled, InterfaceError> {
+        let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
+        let current = self.node.snapshot(id).ok_or(InterfaceError::Unknown)?;
+        let (change, counts) = reconcile::plan(&current, &opened.configured, desired)?;
+        self.apply(id, change)?;
+        Ok(counts)
     }
 
     pub(crate) fn snapshot(&self, id: InterfaceId) -> Result<InterfaceSnapshot, InterfaceError> {
@@ -258,6 +306,17 @@ impl Control {
         self.interfaces.remove(&id);
         Ok(())
     }
+}
+
+/// Ends of queues for all workers. Each queue is read by one of them, another one for each interface, so that its packets stay
+/// in order; a worker that reads none writes to one that others read.
+fn queue_ends(id: InterfaceId, sides: &[Arc<EngineSide>], workers: usize) -> Queues {
+    let end = |worker: usize| {
+        let place = (worker + workers - usize::from(id.0) % workers) % workers;
+        let end = QueueEnd::new(Arc::clone(&sides[place % sides.len()]));
+        (Box::new(end) as Box<dyn Inner + Send>, place < sides.len())
+    };
+    (0..workers).map(end).collect()
 }
 
 /// Waits until no worker holds it any more.

@@ -114,17 +114,19 @@ impl Out<'_> {
             self.ask_hook(arena);
         }
         let Self { inbound, coalescer, interfaces, stats, .. } = self;
-        let mut offloads_of = None;
+        let mut open = None;
         for packet in &inbound.packets {
-            if offloads_of != Some(packet.interface) {
+            let slot = usize::from(packet.interface.0);
+            if open != Some(slot) {
                 coalescer.flush(arena, &mut |run| write(interfaces, stats, arena, &run));
-                coalescer.set_offloads(interfaces.offloads(usize::from(packet.interface.0)));
-                offloads_of = Some(packet.interface);
+                interfaces.flush(open.replace(slot));
+                coalescer.set_offloads(interfaces.offloads(slot));
             }
             let span = Span { offset: packet.offset, len: packet.len };
             coalescer.push(packet.interface, arena, span, &mut |run| write(interfaces, stats, arena, &run));
         }
         coalescer.flush(arena, &mut |run| write(interfaces, stats, arena, &run));
+        interfaces.flush(open);
     }
 
     /// Shows consecutive packets of one peer together, and takes out what was dropped.

@@ -46,6 +46,13 @@ impl Interfaces {
         }
     }
 
+    /// Everything for this inner side is written, for now.
+    pub(super) fn flush(&mut self, slot: Option<usize>) {
+        if let Some(side) = slot.and_then(|slot| self.side_mut(slot)) {
+            side.flush();
+        }
+    }
+
     /// What it takes merged; nothing where there is none.
     pub(super) fn offloads(&self, slot: usize) -> Offloads {
         match self.sides.get(slot) {

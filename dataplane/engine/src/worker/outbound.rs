@@ -145,11 +145,11 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         else {
             return;
         };
-        if let Some(side) = self.interfaces.side_mut(usize::from(interface.0))
-            && let Err(error) = side.send_gather(&answer[..VNET_HEADER_LEN + len], &[], &[])
-        {
+        let Some(side) = self.interfaces.side_mut(usize::from(interface.0)) else { return };
+        if let Err(error) = side.send_gather(&answer[..VNET_HEADER_LEN + len], &[], &[]) {
             self.stats.drops.add(error.drop_reason(), 1);
         }
+        side.flush();
     }
 
     /// An inner side that is gone is not read any more; the control thread hears of it from the kernel.

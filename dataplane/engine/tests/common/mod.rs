@@ -1,13 +1,14 @@
 //! A gateway with its inner side in the test's hands.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use dataplane::inner::{Inner, memory};
 use dataplane::{
-    AllowedIp, Change, Engine, Events, InnerSide, Interface, InterfaceHandle, PeerChange, PublicKey, Secret,
-    Workers,
+    AllowedIp, Change, Depth, Engine, Events, InnerSide, Interface, InterfaceHandle, IpPrefix, Packets, Peer,
+    PeerChange, PeerId, PublicKey, Secret, Workers,
 };
 
 /// The longest that anything here may take.
@@ -44,9 +45,7 @@ impl Gateway {
 
     /// What it has counted, for a failed test.
     pub(crate) fn tell(&self) -> String {
-        let total = self.engine.stats().total();
-        let counters: Vec<_> = total.named().filter(|(_, count)| *count > 0).collect();
-        format!("{counters:?} drops {:?}", total.drops.nonzero().collect::<Vec<_>>())
+        tell(&self.engine)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -81,6 +80,66 @@ impl Gateway {
         }
         None
     }
+}
+
+/// An interface of some engine, with its inner side as a queue in the test's hands.
+pub(crate) struct Site {
+    pub(crate) handle: InterfaceHandle,
+    pub(crate) packets: Packets,
+    pub(crate) key: Secret,
+    pub(crate) address: Ipv4Addr,
+    received: VecDeque<Vec<u8>>,
+}
+
+impl Site {
+    /// On a port of the system's choice, with the key and inner address that belong to `seed`.
+    pub(crate) fn add(engine: &Engine, seed: u8, depth: usize) -> Self {
+        let (inner, packets) = InnerSide::queue(Depth::batches(depth)).unwrap();
+        let key = Secret::new([seed; 32]);
+        let handle = engine.add_interface(Interface::new(inner).private_key(*key.bytes())).unwrap();
+        let address = Ipv4Addr::new(10, 0, 0, seed);
+        Self { handle, packets, key, address, received: VecDeque::new() }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.handle.snapshot().unwrap().wait().unwrap().unwrap().listen_port
+    }
+
+    /// It as a peer of others.
+    pub(crate) fn peer(&self) -> Peer {
+        let prefix = IpPrefix::new(self.address.into(), 32).unwrap();
+        let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()));
+        Peer::new(self.key.public()).allowed_ips([prefix]).endpoint(endpoint)
+    }
+
+    pub(crate) fn know(&self, other: &Self) -> PeerId {
+        self.handle.upsert(other.peer()).unwrap().wait().unwrap().unwrap()
+    }
+
+    /// Sends packets with these numbers, waiting for credit.
+    pub(crate) fn send(&mut self, to: Ipv4Addr, numbers: impl IntoIterator<Item = u32>) {
+        for number in numbers {
+            let mut slots = self.packets.reserve_timeout(1, PATIENCE).expect("credit");
+            slots.push(&udp_packet(self.address, to, number)).unwrap();
+            slots.commit();
+        }
+    }
+
+    /// The number of the next packet that comes out.
+    pub(crate) fn recv(&mut self, patience: Duration) -> Option<u32> {
+        if self.received.is_empty() {
+            let batch = self.packets.recv_timeout(patience)?;
+            self.received.extend(batch.iter().map(<[u8]>::to_vec));
+        }
+        self.received.pop_front().map(|packet| number_of(&packet))
+    }
+}
+
+/// What an engine has counted, for a failed test.
+pub(crate) fn tell(engine: &Engine) -> String {
+    let total = engine.stats().total();
+    let counters: Vec<_> = total.named().filter(|(_, count)| *count > 0).collect();
+    format!("{counters:?} drops {:?}", total.drops.nonzero().collect::<Vec<_>>())
 }
 
 /// An IPv4 packet with a UDP datagram of four bytes; its UDP checksum is left out, as IPv4 allows.

@@ -121,6 +121,12 @@ pub trait Inner {
     /// See [`SendError`]; none of them ends the worker.
     fn send_gather(&mut self, head: &[u8], arena: &[u8], parts: &[Span]) -> Result<(), SendError>;
 
+    /// The packets of one batch were written: whoever reads the other end may be told of them all at once.
+    ///
+    /// Called by the worker behind the last write of a batch. An inner side that hands over each packet when it is written, as
+    /// the kernel does, has nothing to do here.
+    fn flush(&mut self) {}
+
     /// Whether super-packets of this kind may be written. Turns false, and stays so, when the kernel refuses them.
     fn takes(&self, kind: GsoKind) -> bool;
 

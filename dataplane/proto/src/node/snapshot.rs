@@ -63,6 +63,11 @@ impl Node {
         })
     }
 
+    /// The interface and public key of a peer; `None` if it is no more.
+    pub fn public_key_of(&self, peer: PeerId) -> Option<(InterfaceId, PublicKey)> {
+        self.peers.get(peer).map(|peer| (peer.interface, peer.public))
+    }
+
     fn snapshot_peer(&self, slot: u32) -> Option<PeerSnapshot> {
         let peer = self.peers.slot(slot)?;
         let counters = &peer.counters;
