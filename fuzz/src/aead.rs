@@ -4,22 +4,7 @@ use dataplane_aead::{
     Aead, BATCH_MAX, Cipher, Key, OpenDesc, Reference, SealDesc, SealInPlaceDesc, Span, TAG_LEN,
 };
 
-/// Numbers taken from the input, zeroes when it is used up.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (usize::from(self.byte()) << 8 | usize::from(self.byte())) % end
-    }
-}
+use crate::input::Input;
 
 /// A batch that the input describes, with its arenas.
 struct Batch {
@@ -48,7 +33,7 @@ impl Batch {
         let mut seals = Vec::new();
         let mut at = input.below(64);
         // Short inputs make few and short packets, so that the sweep of every length stays cheap.
-        let (most, longest) = (1 + input.0.len() / 12, 64 + 2 * input.0.len());
+        let (most, longest) = (1 + input.len() / 12, 64 + 2 * input.len());
         for _ in 0..input.below(BATCH_MAX + 1).min(most) {
             let body = if mixed { input.below(4_096) } else { common }.min(longest);
             let (head, aad) = if mixed { (input.below(200), input.below(64)) } else { (40, 0) };
@@ -78,7 +63,7 @@ impl Batch {
 
 /// Sealed from elsewhere, sealed in place, opened, and opened with one bit wrong: the same bytes by every cipher.
 pub fn aead(data: &[u8]) {
-    let mut input = Input(data);
+    let mut input = Input::new(data);
     let batch = Batch::of(&mut input);
     let mut sealed = batch.arena.clone();
     let seal = Reference.seal_batch(&batch.keys, &batch.gather, &batch.source, &mut sealed, &batch.seals);

@@ -5,14 +5,29 @@
 #![forbid(unsafe_code)]
 
 mod aead;
+mod config;
 mod datagram;
+mod gate;
+mod handshake;
 mod inner;
+mod input;
+mod memory;
 mod offload;
+mod replay;
+mod routes;
+mod trains;
 
 pub use aead::aead;
+pub use config::{config, uapi};
 pub use datagram::{classify, messages};
+pub use gate::gate;
+pub use handshake::handshake;
 pub use inner::inner_ip;
+pub use memory::memory;
 pub use offload::{coalesce, vnet};
+pub use replay::replay;
+pub use routes::routes;
+pub use trains::trains;
 
 /// A function that takes any bytes, under the name of its target and of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
@@ -25,6 +40,14 @@ pub const TARGETS: &[Target] = &[
     ("vnet", vnet),
     ("coalesce", coalesce),
     ("aead", aead),
+    ("replay", replay),
+    ("routes", routes),
+    ("gate", gate),
+    ("handshake", handshake),
+    ("uapi", uapi),
+    ("config", config),
+    ("memory", memory),
+    ("trains", trains),
 ];
 
 /// The Internet checksum (RFC 1071), written down as the RFC says it and as slowly: what the fast one is held against.

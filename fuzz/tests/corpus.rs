@@ -7,26 +7,55 @@ use std::path::{Path, PathBuf};
 
 use dataplane_fuzz::TARGETS;
 
+/// Most files of a corpus, and bytes of one: what is committed is minimised, and runs with every test.
+const FILES_MAX: usize = 320;
+const FILE_LEN_MAX: u64 = 8 * 1024;
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.expect("a folder that can be read").path())
-        .collect();
-    found.sort();
-    found
+/// Names and contents of a target's inputs.
+///
+/// # Errors
+/// What is wrong with the corpus and what to do, with the file's name.
+fn inputs(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, String> {
+    let shown = folder.display();
+    let entries = fs::read_dir(folder).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| format!("{shown} cannot be read: {error}"))?.path();
+        let wrong = |what: String| format!("{}: {what}", path.display());
+        let meta = fs::symlink_metadata(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        if !meta.is_file() {
+            return Err(wrong("an input is a plain file".into()));
+        }
+        if meta.len() > FILE_LEN_MAX {
+            let len = meta.len();
+            return Err(wrong(format!(
+                "{len} bytes; {FILE_LEN_MAX} is the most: minimise it (cargo fuzz tmin)"
+            )));
+        }
+        let data = fs::read(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        found.push((path, data));
+    }
+    match found.len() {
+        0 => Err(format!("{shown} has no inputs: commit at least one")),
+        count if count > FILES_MAX => Err(format!(
+            "{shown} has {count} inputs; {FILES_MAX} is the most: minimise it (scripts/fuzz keep)"
+        )),
+        _ => {
+            found.sort();
+            Ok(found)
+        }
+    }
 }
 
 #[test]
 fn every_target_holds_over_its_corpus() {
     for (name, target) in TARGETS {
-        let inputs = files(&corpus().join(name));
-        assert!(!inputs.is_empty(), "{name} has no corpus");
-        for path in inputs {
-            let data = fs::read(&path).expect("an input that can be read");
+        let inputs = inputs(&corpus().join(name)).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        for (path, data) in inputs {
             let held = panic::catch_unwind(|| target(&data));
             assert!(held.is_ok(), "{name} fails on {}", path.display());
         }
@@ -34,11 +63,37 @@ fn every_target_holds_over_its_corpus() {
 }
 
 #[test]
+fn a_corrupt_corpus_is_named_with_its_file() {
+    let folder = std::env::temp_dir().join(format!("dataplane-corpus-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    let said = || inputs(&folder).expect_err("a corrupt corpus");
+    assert!(said().contains("cannot be read"), "{}", said());
+    fs::create_dir(&folder).expect("a folder");
+    assert!(said().contains("has no inputs"), "{}", said());
+    fs::write(folder.join("large"), vec![0; FILE_LEN_MAX as usize + 1]).expect("a file");
+    assert!(said().contains("large: 8193 bytes"), "{}", said());
+    fs::remove_file(folder.join("large")).expect("a file");
+    fs::create_dir(folder.join("folder")).expect("a folder");
+    assert!(said().contains("folder: an input is a plain file"), "{}", said());
+    fs::remove_dir(folder.join("folder")).expect("a folder");
+    std::os::unix::fs::symlink("nowhere", folder.join("link")).expect("a link");
+    assert!(said().contains("link: an input is a plain file"), "{}", said());
+    fs::remove_file(folder.join("link")).expect("a link");
+    for number in 0..=FILES_MAX {
+        fs::write(folder.join(number.to_string()), []).expect("a file");
+    }
+    assert!(said().contains("321 inputs"), "{}", said());
+    fs::remove_file(folder.join("0")).expect("a file");
+    assert_eq!(inputs(&folder).map(|found| found.len()), Ok(FILES_MAX));
+    fs::remove_dir_all(&folder).expect("the folder");
+}
+
+#[test]
 fn every_folder_of_the_corpus_belongs_to_a_target() {
     let names: BTreeSet<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let folders: BTreeSet<_> = files(&corpus())
-        .iter()
-        .map(|path| path.file_name().expect("a name").to_string_lossy().into_owned())
+    let folders: BTreeSet<_> = fs::read_dir(corpus())
+        .expect("the corpora")
+        .map(|entry| entry.expect("a folder").file_name().to_string_lossy().into_owned())
         .collect();
     assert_eq!(folders, names);
 }
