@@ -200,7 +200,7 @@ fn a_client_of_our_own_sets_and_asks_and_hears_why_not() {
 }
 
 #[test]
-fn wg_60_a_prefix_given_to_a_second_peer_leaves_the_first_in_the_answer() {
+fn what_one_set_has_changed_for_two_peers_the_next_get_shows() {
     let server = Running::start(Model::default());
     let mut client = server.connect();
     let text =

@@ -8,6 +8,7 @@ fn loopback(port: u16, workers: usize) -> BindRequest<'static> {
     BindRequest { port, v4, v6, workers, ..BindRequest::default() }
 }
 
+// WG-63
 #[test]
 fn port_zero_gives_both_families_the_same_port_and_a_member_per_worker() {
     let group = bind_group(&loopback(0, 3)).unwrap();
@@ -118,6 +119,22 @@ fn a_mark_is_on_every_member() {
         for socket in group.v4.iter().chain(&group.v6) {
             assert_eq!(socket2::SockRef::from(socket).mark().unwrap(), 0xfeed);
         }
+    });
+}
+
+// WG-63
+#[test]
+fn where_ipv6_is_switched_off_the_start_succeeds() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        let group = bind_group(&BindRequest::default()).unwrap();
+        assert_eq!(group.v4.len(), 1);
+        // Kernels differ on whether `::` can be bound then; where it can, it has the same port.
+        let ports: Vec<u16> = group.v6.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        assert!(ports.iter().all(|port| *port == group.port), "{ports:?}");
+        // An address of IPv6 that was asked for by name is missed, and not left out in silence.
+        let refused = bind_group(&loopback(0, 1)).unwrap_err();
+        assert!(matches!(refused, BindError::AddressUnknown { address } if address.is_ipv6()), "{refused}");
     });
 }
 

@@ -15,6 +15,7 @@ mod cookies;
 mod crossings;
 mod exchange;
 mod flood;
+mod load;
 mod model;
 mod recheck;
 mod scale;

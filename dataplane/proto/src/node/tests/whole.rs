@@ -78,6 +78,10 @@ pub(super) struct World {
     /// Delay of datagrams in milliseconds, from and to, and how many of a hundred are lost.
     pub(super) delay_ms: (u64, u64),
     pub(super) loss: u64,
+    /// How many handshake messages the node of each end takes before it has no time left.
+    pub(super) patience: [usize; 2],
+    /// What went to neither end: where to, and what.
+    pub(super) to_strangers: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl World {
@@ -113,8 +117,17 @@ impl World {
         };
         let ends = [end(first, peers[0]), end(second, peers[1])];
         let random = ChaCha12Rng::from_seed([seed; 32]);
-        let mut world =
-            Self { now: at(0.0), ends, wire: BTreeMap::new(), sent: 0, random, delay_ms: (5, 5), loss: 0 };
+        let mut world = Self {
+            now: at(0.0),
+            ends,
+            wire: BTreeMap::new(),
+            sent: 0,
+            random,
+            delay_ms: (5, 5),
+            loss: 0,
+            patience: [usize::MAX; 2],
+            to_strangers: Vec::new(),
+        };
         world.settle();
         world
     }
@@ -143,7 +156,8 @@ impl World {
             self.now = self.now.max(next);
             while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 let (to, bytes) = entry.remove();
-                self.deliver(to, bytes);
+                let from = path(self.ends[1 - to].host.number).remote;
+                self.deliver(to, from, bytes);
                 self.settle();
             }
             for end in &mut self.ends {
@@ -155,9 +169,15 @@ impl World {
         self.now = until;
     }
 
-    fn deliver(&mut self, to: usize, mut bytes: Vec<u8>) {
+    /// Brings an end a datagram of a stranger.
+    pub(super) fn strange(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        self.deliver(to, from, bytes.to_vec());
+        self.settle();
+    }
+
+    fn deliver(&mut self, to: usize, from: SocketAddr, mut bytes: Vec<u8>) {
         let len = bytes.len() as u32;
-        let tuple = path(self.ends[1 - to].host.number);
+        let tuple = FourTuple { remote: from, ..path(0) };
         let meta = RxMeta { tuple, ecn: Ecn::NotEct, offset: 0, len, stride: len };
         let End { shard, sink, inbound, delivered, .. } = &mut self.ends[to];
         shard.handle_datagrams(self.now, |_| WG0, &mut bytes, &[meta], sink, inbound);
@@ -174,7 +194,10 @@ impl World {
                     end.host.node.handle_event(self.now, CoreId(0), event);
                     idle = false;
                 }
-                while let Some(arrived) = end.shard.poll_handshake() {
+                while self.patience[from] > 0
+                    && let Some(arrived) = end.shard.poll_handshake()
+                {
+                    self.patience[from] -= 1;
                     end.host.node.handle_handshake(self.now, CoreId(0), &arrived);
                     idle = false;
                 }
@@ -190,8 +213,13 @@ impl World {
                 }
             }
             end.shard.flush(&mut end.sink);
-            for (_, offset, stride, len) in core::mem::take(&mut end.sink.trains) {
+            let other = path(3 - end.host.number).remote;
+            for (meta, offset, stride, len) in core::mem::take(&mut end.sink.trains) {
                 for bytes in end.sink.arena[offset..offset + len].chunks(stride) {
+                    if meta.tuple.remote != other {
+                        self.to_strangers.push((meta.tuple.remote, bytes.to_vec()));
+                        continue;
+                    }
                     end.sends_to = peek_data(bytes).map_or(end.sends_to, |(receiver, _)| receiver);
                     if matches!(Message::parse(bytes), Ok(Message::Initiation(_))) {
                         end.initiations.push(self.now);

@@ -142,6 +142,7 @@ fn wg_39_what_waits_is_purged_when_the_node_gives_up() {
     assert_eq!(pair.sides[A].events(), [wanted]);
 }
 
+// WG-56
 #[test]
 fn what_waits_for_room_goes_on_as_the_arena_empties_and_is_not_overtaken() {
     let mut pair = Pair::new();

@@ -6,6 +6,7 @@ mod loops;
 mod pair;
 mod paths;
 mod refused;
+mod relays;
 mod sessions;
 mod timers;
 

@@ -63,6 +63,34 @@ fn wg_25_from_an_eighth_of_the_queue_on_a_cookie_is_asked_for_and_the_load_shows
     assert_eq!(core::iter::from_fn(|| pair.sides[B].shard.poll_handshake()).count(), 8);
 }
 
+// WG-24
+#[test]
+fn wg_24_no_answer_to_a_stranger_is_longer_than_what_it_answers() {
+    let mut pair = Pair::connected();
+    for host in 0..9 {
+        pair.give(B, &[handshake(INITIATION_LEN, host)]);
+    }
+    pair.take(B);
+    let lens = [0, 1, 4, 20, 31, 32, 64, 91, 92, 93, 148, 149, 1452];
+    let typed = (0..=4).flat_map(|kind| lens.map(|len| (kind, len))).map(|(kind, len)| {
+        let mut message = vec![7; len];
+        let head = len.min(4);
+        message[..head].copy_from_slice(&[kind, 0, 0, 0][..head]);
+        bytes(&message)
+    });
+    let (mut asked, mut answered) = (0, 0);
+    for datagram in typed.chain([handshake(INITIATION_LEN, 20), handshake(RESPONSE_LEN, 21)]) {
+        asked += 1;
+        pair.give(B, core::slice::from_ref(&datagram));
+        let answers = pair.take(B);
+        let len: usize = answers.iter().map(|answer| answer.bytes.len()).sum();
+        assert!(len <= datagram.bytes.len(), "{len} bytes for {}", datagram.bytes.len());
+        assert!(answers.iter().all(|answer| answer.to == datagram.from));
+        answered += answers.len();
+    }
+    assert_eq!((asked, answered), (67, 2), "only what has the right mac1 is answered");
+}
+
 // WG-21
 #[test]
 fn wg_21_a_cookie_reply_has_to_name_a_connection_of_ours() {
