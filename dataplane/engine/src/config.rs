@@ -25,7 +25,7 @@ pub enum Workers {
 
 impl Workers {
     /// The number that this means here.
-    pub(crate) fn count(self) -> usize {
+    pub fn count(self) -> usize {
         match self {
             Self::Count(count) => count,
             Self::Auto => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),

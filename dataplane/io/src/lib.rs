@@ -11,6 +11,7 @@ pub mod memory;
 pub mod netlink;
 pub mod packet_io;
 pub mod poll;
+pub mod probe;
 pub mod rx;
 pub mod socket;
 pub mod steer;

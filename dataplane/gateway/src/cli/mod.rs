@@ -1,6 +1,8 @@
 //! `dataplane`: the operator's program, a command for each thing that is done by hand.
 
 mod check;
+mod doctor;
+mod generate;
 mod keys;
 
 use std::io::{self, Write};
@@ -31,8 +33,14 @@ enum Command {
         /// A file, or the name of an interface for /etc/wireguard/NAME.conf.
         file: String,
     },
+    /// Examines this machine: what a gateway finds here, what it lacks, and what to do about that.
+    Doctor(doctor::Options),
     /// Shows two gateways at work on this machine: traffic through a tunnel, and what it costs.
     Demo(demo::Options),
+    /// Writes a script that completes command lines in a shell.
+    Completions(generate::Completions),
+    /// Writes a page for man(1).
+    Man(generate::Man),
     /// Writes the version to standard output.
     Version,
 }
@@ -49,6 +57,11 @@ impl Failure {
     /// The system refused something: exit code 1.
     fn system(what: &str, source: &io::Error) -> Self {
         Self { message: format!("{what}: {source}"), exit_code: 1 }
+    }
+
+    /// What was asked for cannot be had here: exit code 1.
+    fn refused(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: 1 }
     }
 
     /// What was given is wrong: exit code 2, as for a wrong command line.
@@ -76,15 +89,23 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
         Command::Pubkey => keys::derive_public(io::stdin().lock()),
         Command::Check { file } => check::check(&file),
+        Command::Doctor(options) => doctor::doctor(&options),
         Command::Demo(options) => demo::main(&options)
             .map_err(|error| Failure { exit_code: error.exit_code(), message: error.to_string() }),
+        Command::Completions(options) => generate::completions(&options),
+        Command::Man(options) => generate::man(&options),
         Command::Version => say(&format!("dataplane {}", env!("CARGO_PKG_VERSION"))),
     }
 }
 
 /// Writes a line to standard output.
 fn say(line: &str) -> Result<(), Failure> {
+    write_out(format!("{line}\n").as_bytes())
+}
+
+/// Writes bytes to standard output.
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    let written = out.write_all(bytes).and_then(|()| out.flush());
     written.map_err(|error| Failure::system("cannot write to standard output", &error))
 }
