@@ -4,7 +4,7 @@ import json
 import pathlib
 import time
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "records"
 
 

@@ -1,17 +1,10 @@
-"""Tests of the measuring itself. Run by `perf/run --self`."""
+"""Tests of the measuring itself, without any traffic. Run by `perf/run --self`."""
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import unittest
 
-from lab import sandbox
-from measure import record, slot, stats, table
-
-RUN = pathlib.Path(__file__).resolve().parent.parent / "run"
+from measure import figures, record, stats, table
 
 
 def made(tunnel, number, size, cpu=1.0):
@@ -20,17 +13,32 @@ def made(tunnel, number, size, cpu=1.0):
             "cpu": [{"user": cpu, "system": 0.5}, {"user": 0.0, "system": 0.5}], "machine": {"softirq": 0.25}}
 
 
+def made_udp(tunnel, number, packets, cpu=1.0):
+    """A slot of UDP packets."""
+    return {"kind": "slot", "round": number, "tunnel": tunnel, "packets": packets, "sent": 2 * packets, "seconds": 2.0,
+            "overflowed": 0, "resident_bytes": 1 << 20, "cpu": [{"user": cpu, "system": 0.0}], "machine": {"softirq": 0.5}}
+
+
 class Figures(unittest.TestCase):
     def test_rates_and_costs_follow_from_a_slot(self):
         one = made("a", 0, 500_000_000)
-        self.assertEqual(slot.gbits(one), 2.0)
-        self.assertEqual(slot.cpu_per_gb(one), 4.0)
-        self.assertEqual(slot.part_per_gb(one, "system"), 2.0)
-        self.assertEqual(slot.softirq_per_gb(one), 0.5)
+        self.assertEqual(figures.gbits(one), 2.0)
+        self.assertEqual(figures.cpu_per_gb(one), 4.0)
+        self.assertEqual(figures.cpu_per_gb(one, "system"), 2.0)
+        self.assertEqual(figures.softirq_per_gb(one), 0.5)
+
+    def test_costs_of_a_packet_are_those_of_the_gateway_alone(self):
+        one = made_udp("a", 0, 1_000_000)
+        self.assertEqual(figures.kpps(one), 500)
+        self.assertEqual(figures.per_cpu_second(one), 1000)
+        self.assertEqual(figures.ns_per_packet(one), 1000)
+        self.assertEqual(figures.softirq_per_packet(one), 500)
+        self.assertEqual(figures.lost(one), 50)
+        self.assertEqual(figures.per_cpu_second(made_udp("plain", 0, 1000, cpu=0.0)), 0)
 
     def test_ratios_are_taken_within_a_round(self):
         slots = [made("a", 0, 100), made("b", 0, 300), made("b", 1, 100), made("a", 1, 200), made("b", 2, 5)]
-        self.assertEqual(stats.ratios(slots, "b", "a", slot.gbits), [3.0, 0.5])
+        self.assertEqual(stats.ratios(slots, "b", "a", figures.gbits), [3.0, 0.5])
 
     def test_interval_holds_the_median_and_is_the_same_each_time(self):
         values = [1.0, 1.1, 1.2, 1.3, 9.0]
@@ -44,6 +52,12 @@ class Figures(unittest.TestCase):
         lines = table.render(slots, ["ours", "theirs", "silent"], "ours").split("\n")
         self.assertEqual(len(lines), 3)
         self.assertEqual(lines[2].split()[:6], ["theirs", "1", "1.00", "1.00", "1.00", "0.50"])
+
+    def test_table_of_packets_compares_them_by_cpu_second(self):
+        slots = [made_udp("ours", 0, 1_000_000, cpu=0.5), made_udp("theirs", 0, 1_000_000, cpu=1.0)]
+        lines = table.render(slots, ["ours", "theirs"], "ours", "udp").split("\n")
+        self.assertEqual(lines[1].split()[:2], ["ours", "1"])
+        self.assertEqual(lines[2].split()[2:6], ["1000.0", "1000.0", "1000.0", "0.50"])
 
 
 class Records(unittest.TestCase):
@@ -61,36 +75,6 @@ class Records(unittest.TestCase):
             self.path.write_text(text)
             with self.assertRaisesRegex(ValueError, part):
                 record.read(self.path)
-
-
-def run(*words, record_at=""):
-    """Runs the program itself with short rounds."""
-    command = [sys.executable, str(RUN), "--rounds", "1", "--seconds", "1", "--record", record_at, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-@unittest.skipIf(sandbox.unavailable(), f"SKIPPED: {sandbox.unavailable()}")
-class Runs(unittest.TestCase):
-    def test_programs_that_fail_are_named_and_the_others_kept(self):
-        path = os.path.join(tempfile.mkdtemp(), "r.jsonl")
-        done = run("--peer", "false", "--peer", "no-such-program", "--peer", "wireguard-go", record_at=path)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("false: never connected", done.stderr)
-        self.assertIn("no-such-program: the program is missing", done.stderr)
-        self.assertIn("wireguard-go", done.stdout)
-        told, slots = record.read(path)
-        self.assertEqual([line["tunnel"] for line in slots], ["wireguard-go"])
-        self.assertGreater(slots[0]["bytes"], 0)
-        self.assertEqual(json.loads(json.dumps(told))["rounds"], 1)
-
-    def test_nothing_to_measure_is_an_error(self):
-        done = run("--peer", "true")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("nothing was measured", done.stderr)
-
-    def test_wrong_words_are_refused(self):
-        self.assertEqual(run("--outer", "5").returncode, 2)
-        self.assertEqual(run("--rounds", "0").returncode, 2)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ class Tunnel:
         net = 20 + number
         self.ends = [Gateway(host, kind, f"t{number}{host.name}", f"10.{net}.0.{last}", f"fd{net:02d}::{last}")
                      for host, last in ((link.a, 1), (link.b, 2))]
-        self.broken = None
 
     def start(self):
         """Starts both ends and waits until a packet gets through. Raises where none does."""
@@ -90,11 +89,15 @@ class Tunnel:
 
     def offloads(self):
         """Which offloads the TUN devices have, as ethtool names them."""
-        wanted = ("tcp-segmentation-offload", "tx-udp-segmentation", "rx-udp-gro-forwarding", "tx-checksumming")
-        found = {}
-        done = self.ends[0].host.run("ethtool", "-k", self.ends[0].interface, check=False)
-        for line in done.stdout.splitlines():
-            key, _, value = line.strip().partition(": ")
-            if key in wanted:
-                found[key] = value.split()[0] == "on"
-        return found
+        return offloads_of(self.ends[0].host, self.ends[0].interface)
+
+
+def offloads_of(host, interface):
+    """Offloads of an interface, as ethtool names them."""
+    wanted = ("tcp-segmentation-offload", "tx-udp-segmentation", "rx-udp-gro-forwarding", "tx-checksumming")
+    found = {}
+    for line in host.run("ethtool", "-k", interface, check=False).stdout.splitlines():
+        key, _, value = line.strip().partition(": ")
+        if key in wanted:
+            found[key] = value.split()[0] == "on"
+    return found

@@ -29,16 +29,16 @@ class Kind:
         return shutil.which(self.words[0])
 
 
-def _target(name, profile):
-    """A program of this project as cargo built it."""
+def target(name, profile):
+    """Where cargo puts a program of this project."""
     folder = os.environ.get("CARGO_TARGET_DIR", TOP / "target")
     return str(pathlib.Path(folder, profile, name))
 
 
 def known(profile="lab"):
     """All programs by name. Ours come from cargo's folder of that profile."""
-    ours = _target("dataplane-wg", profile)
-    null = _target("null-tunnel", profile)
+    ours = target("dataplane-wg", profile)
+    null = target("null-tunnel", profile)
     kinds = [
         Kind("dataplane-wg", (ours, "-f")),
         Kind("dataplane-wg+ring", (ours, "-f", "--cipher", "ring")),
