@@ -242,9 +242,14 @@ impl Ends {
             self.now += Duration::from_micros(50);
             CIPHER.set(Duration::ZERO);
             let start = Clock::now();
-            for (vnet, packet) in batch {
-                let owner = self.near.route(WG0, packet).expect("a route");
-                let outcome = self.near.handle_packet(self.now, WG0, owner.peer, vnet, packet, &mut self.tx);
+            let mut owners = [PeerId::default(); BATCH];
+            for (owner, (_, packet)) in owners.iter_mut().zip(batch) {
+                *owner = self.near.route(WG0, packet).expect("a route").peer;
+            }
+            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_peer(*owner));
+            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_session(*owner));
+            for (owner, (vnet, packet)) in owners.iter().zip(batch) {
+                let outcome = self.near.handle_packet(self.now, WG0, *owner, vnet, packet, &mut self.tx);
                 assert_eq!(outcome, Outcome::Queued);
             }
             self.near.flush(&mut self.tx);

@@ -9,8 +9,9 @@ pub const TAG_LEN: usize = 16;
 /// Most packets that one call takes. A send train has at most 64 segments; a caller with more calls more than once.
 pub const BATCH_MAX: usize = 64;
 
-/// A key, erased when dropped.
+/// A key, erased when dropped. Never in two cache lines.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[repr(align(32))]
 pub struct Key([u8; KEY_LEN]);
 
 impl Key {

@@ -15,6 +15,7 @@
 //! | `lanes` | whole batches by a vector kernel: blocks of all packets as one stream, tags of 8 packets at once |
 //! | `avx512`, `avx2` | the vector kernels |
 //! | `own` | `lanes`, and the library where a batch is too small for it |
+//! | `prefetch` | memory that a batch will need |
 //! | `reference`, `library` | providers of one packet at a time: `chacha20poly1305` and `ring` |
 
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +30,7 @@ mod lanes;
 mod library;
 #[cfg(target_arch = "x86_64")]
 mod own;
+mod prefetch;
 mod provider;
 mod reference;
 #[cfg(test)]
@@ -39,4 +41,5 @@ pub use batch::{
 };
 pub use cipher::Cipher;
 pub use library::Ring;
+pub use prefetch::prefetch;
 pub use reference::Reference;

@@ -76,6 +76,12 @@ impl Replay {
     }
 }
 
+/// The word of a bitmap that a counter lies in.
+#[inline]
+pub const fn word_of(bitmap: &Bitmap, counter: u64) -> &u64 {
+    &bitmap[word(counter)]
+}
+
 const fn word(counter: u64) -> usize {
     (counter / 64 % WORDS as u64) as usize
 }

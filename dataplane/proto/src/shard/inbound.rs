@@ -12,7 +12,7 @@
 //!
 //! Cost per packet: no allocation, no copy, no system call.
 
-use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, Span};
+use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, Span, prefetch};
 use dataplane_wire::classify::{Class, classify};
 use dataplane_wire::ip::{Packet, decapsulate_ecn, set_ecn};
 use dataplane_wire::wireguard::{DATA_OVERHEAD, Data, Message};
@@ -156,6 +156,10 @@ impl<A: Aead> Shard<A> {
                 arrival.session = peer.slots.iter().find(is_its).map_or(NONE, |slot| slot.session);
             }
         }
+        for arrival in &self.arrivals {
+            self.sessions.prefetch_recv(arrival.session, arrival.counter);
+            self.peers.prefetch_in(arrival.peer);
+        }
         let mut arrivals = core::mem::take(&mut self.arrivals);
         arrivals.retain(|arrival| match self.refusal(now, arrival) {
             None => {
@@ -214,6 +218,11 @@ impl<A: Aead> Shard<A> {
         self.describe(now);
         if self.opening.is_empty() {
             return;
+        }
+        for arrival in &self.arrivals {
+            if let Some(peer) = self.peers.get(arrival.peer) {
+                prefetch(&*peer.counters);
+            }
         }
         let opened = self.aead.open_batch(self.sessions.keys(), &[], arena, &mut self.opening);
         debug_assert!(opened.is_ok());

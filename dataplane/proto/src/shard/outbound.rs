@@ -13,7 +13,7 @@
 
 use core::net::IpAddr;
 
-use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span};
+use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span, prefetch};
 use dataplane_wire::ip::{Fragment, Packet, protocol};
 use dataplane_wire::offload::{HEADER_LEN_MAX, Segmentation, VnetHeader};
 use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data, TYPE_DATA};
@@ -117,6 +117,23 @@ impl Load<'_> {
 }
 
 impl<A: Aead> Shard<A> {
+    /// Begins to load what [`Shard::handle_packet`] reads of a peer first. For callers that have several packets at hand: for
+    /// each this, then for each [`Shard::prefetch_session`], then the packets; so the misses of all are under way at once.
+    #[inline]
+    pub fn prefetch_peer(&self, peer: PeerId) {
+        self.peers.prefetch_out(peer);
+    }
+
+    /// Begins to load what the peer's record leads to: its key and its counters.
+    #[inline]
+    pub fn prefetch_session(&self, peer: PeerId) {
+        if let Some(local) = self.peers.find(peer) {
+            let peer = self.peers.hot(local);
+            self.sessions.prefetch_send(peer.sending.session);
+            prefetch(&*peer.counters);
+        }
+    }
+
     /// Sends a packet or super-packet of an inner side to a peer that lives here.
     ///
     /// A super-packet that is dropped counts as the packets that it would have become.

@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use dataplane_aead::prefetch;
 use dataplane_wire::{Instant, InterfaceId, PeerId};
 
 use super::session::Sending;
@@ -155,6 +156,25 @@ impl Peers {
     pub(super) fn find(&self, id: PeerId) -> Option<LocalId> {
         let local = *self.places.get(id.slot as usize)?;
         (self.hot.get(local as usize)?.id == id).then_some(local)
+    }
+
+    /// Begins to load what a packet to this peer touches first.
+    #[inline]
+    pub(super) fn prefetch_out(&self, id: PeerId) {
+        let place = self.places.get(id.slot as usize).and_then(|&local| self.hot.get(local as usize));
+        if let Some(peer) = place {
+            prefetch(&peer.id);
+            prefetch(&peer.counters);
+        }
+    }
+
+    /// Begins to load what a packet from this peer touches beside its slots.
+    #[inline]
+    pub(super) fn prefetch_in(&self, local: LocalId) {
+        if let Some(peer) = self.get(local) {
+            prefetch(&peer.id);
+            prefetch(&peer.counters);
+        }
     }
 
     /// Whoever lives in a slot, whatever its generation.

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use dataplane_aead::{KEY_LEN, Key};
+use dataplane_aead::{KEY_LEN, Key, prefetch};
 use dataplane_wire::Instant;
 
 use super::table::NONE;
@@ -121,6 +121,24 @@ impl Sessions {
     #[inline]
     pub(super) fn get_mut(&mut self, session: u32) -> &mut Session {
         &mut self.list[session as usize]
+    }
+
+    /// Begins to load the key that seals under a session.
+    #[inline]
+    pub(super) fn prefetch_send(&self, session: u32) {
+        if let Some(key) = self.keys.get(session as usize * 2) {
+            prefetch(key);
+        }
+    }
+
+    /// Begins to load what opens a packet with this counter: the session, its key, and the word of its window.
+    #[inline]
+    pub(super) fn prefetch_recv(&self, session: u32, counter: u64) {
+        if let Some(found) = self.list.get(session as usize) {
+            prefetch(found);
+            prefetch(replay::word_of(&found.window, counter));
+            prefetch(&self.keys[recv_key(session) as usize]);
+        }
     }
 
     /// How sending begins under a session that has become the current one.
