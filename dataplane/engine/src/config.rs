@@ -129,7 +129,8 @@ pub(crate) mod buffers {
     /// Trains of one send: as many as one turn's single packets to different peers, answers and keepalives included.
     pub(crate) const TX_TRAINS: usize = 512;
     /// Slabs for inner packets: one that is read, and those that were handed to other cores, of which 2 for control only;
-    /// and frames for datagrams that are handed to another core: a full hand-off ring, of which 16 for control only.
+    /// and frames for datagrams and small packets that are handed to another core: a full hand-off ring, of which 16 for
+    /// control only.
     pub(crate) const POOL: PoolSizes =
         PoolSizes { slabs: 64, slabs_reserve: 2, frames: 1024, frames_reserve: 16 };
 
@@ -139,6 +140,6 @@ pub(crate) mod buffers {
             .with("receive rings", Class::Slab, workers * RX_SLOTS)
             .with("send arenas", Class::Slab, workers * TX_SLABS)
             .with("inner packets", Class::Slab, workers * POOL.slabs)
-            .with("handed-over datagrams", Class::Frame, workers * POOL.frames)
+            .with("handed-over datagrams and small packets", Class::Frame, workers * POOL.frames)
     }
 }

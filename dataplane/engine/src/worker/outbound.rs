@@ -1,6 +1,7 @@
 //! Hot: from the inner sides to the send arena.
 //!
-//! 1. Read a super-packet into a slab of the pool.
+//! 1. Read into slabs of the pool: a super-packet, or several small packets, so that the misses of the peers that they go to
+//!    are under way at once.
 //! 2. Route it. A peer of another core: the slab is handed over, and that core goes on from here.
 //! 3. Show it to the hook.
 //! 4. The shard describes it: segments, counters, places in the send arena.
@@ -8,7 +9,7 @@
 
 use dataplane_io::Buf;
 use dataplane_io::inner::{RecvError, VNET_HEADER_LEN};
-use dataplane_io::memory::Class;
+use dataplane_io::memory::{Class, FRAME_LEN};
 use dataplane_io::packet_io::PacketIo;
 use dataplane_proto::shard::Outcome;
 use dataplane_wire::offload::VnetHeader;
@@ -22,8 +23,17 @@ use crate::link::HandOff;
 const READS_PER_TURN: usize = 64;
 /// Bytes that one turn reads from one inner side: what the cache of the core holds twice, as plaintext and sealed.
 const BYTES_PER_TURN: usize = 128 * 1024;
+/// Small packets that are read before the first of them is described: half of the pool's slabs.
+pub(super) const READS_MAX: usize = 32;
 /// Bytes of an ICMP answer: IPv6 answers fill the minimum MTU.
 const ICMP_LEN_MAX: usize = 1280;
+
+/// A packet to a peer of this core that was read and not described yet.
+pub(super) struct Read {
+    peer: PeerId,
+    buf: Buf,
+    len: usize,
+}
 
 impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
     /// Reads from each inner side that is ready. Whether there was anything.
@@ -38,6 +48,13 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
     }
 
     fn read_inner_side(&mut self, now: Instant, slot: usize) -> bool {
+        let any = self.read_packets(now, slot);
+        self.take_read(now, InterfaceId(slot as u16));
+        any
+    }
+
+    /// Steps 1 and 2; what goes to peers of this core waits in `self.read`.
+    fn read_packets(&mut self, now: Instant, slot: usize) -> bool {
         let interface = InterfaceId(slot as u16);
         let mut bytes = 0;
         for read in 0..READS_PER_TURN {
@@ -46,7 +63,9 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
                 return true;
             }
             let Some(mut buf) = self.pool.take(Class::Slab) else {
-                // Buffers that other cores hold come home; until then the packets wait in the inner side's own queue.
+                // Buffers that other cores hold come home; until then the packets wait in the inner side's own queue. Who holds
+                // them may need this very processor to give them back.
+                std::thread::yield_now();
                 self.more = true;
                 return read > 0;
             };
@@ -57,6 +76,9 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
                     self.stats.inner_in_reads += 1;
                     self.stats.inner_in_bytes += len.saturating_sub(VNET_HEADER_LEN) as u64;
                     self.send_packet(now, interface, buf, len);
+                    if len > FRAME_LEN || self.read.len() == READS_MAX {
+                        self.take_read(now, interface);
+                    }
                 }
                 Ok(None) => {
                     self.pool.put(buf);
@@ -80,10 +102,12 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         let packet = &buf[VNET_HEADER_LEN..len];
         match self.shard.route(interface, packet) {
             Ok(owner) if owner.core == self.core => {
-                self.take_packet(now, interface, owner.peer, buf, len);
+                self.shard.prefetch_peer(owner.peer);
+                self.read.push(Read { peer: owner.peer, buf, len });
             }
             Ok(owner) => {
                 let (core, peer) = (owner.core, owner.peer);
+                let buf = self.pack(buf, len);
                 if self.hand_over(core, HandOff::Packet { interface, peer, buf, len }) {
                     self.stats.hand_off_packets += 1;
                 }
@@ -96,6 +120,28 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
                 self.pool.put(buf);
             }
         }
+    }
+
+    /// Steps 3 to 5 for what was read.
+    fn take_read(&mut self, now: Instant, interface: InterfaceId) {
+        let mut read = std::mem::take(&mut self.read);
+        read.iter().for_each(|packet| self.shard.prefetch_session(packet.peer));
+        for Read { peer, buf, len } in read.drain(..) {
+            self.take_packet(now, interface, peer, buf, len);
+        }
+        self.read = read;
+    }
+
+    /// Moves a small packet that goes to another core into a frame. Slabs are few: a core that has given all of its own away
+    /// reads nothing until some come home, while copying so little costs less than a cache miss.
+    fn pack(&mut self, slab: Buf, len: usize) -> Buf {
+        if len > FRAME_LEN {
+            return slab;
+        }
+        let Some(mut frame) = self.pool.take(Class::Frame) else { return slab };
+        frame[..len].copy_from_slice(&slab[..len]);
+        self.pool.put(slab);
+        frame
     }
 
     /// Steps 3 to 5 for a packet to a peer of this core, `len` bytes, vnet header first.
