@@ -19,6 +19,7 @@ pub mod trains;
 pub mod tun;
 pub mod tx;
 pub mod udp;
+pub mod usdt;
 
 pub use memory::{Buf, Class, Plan, Pool, PoolSizes, Region};
 pub use packet_io::{Offload, Offloads, PacketIo, ReadyToken, RecvReport, SendReport};

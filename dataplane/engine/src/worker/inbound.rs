@@ -9,6 +9,7 @@
 use dataplane_io::inner::SendError;
 use dataplane_io::memory::{Buf, Class, FRAME_LEN, Pool};
 use dataplane_io::packet_io::PacketIo;
+use dataplane_io::usdt;
 use dataplane_proto::shard::{Delivery, Foreign, Inbound};
 use dataplane_wire::offload::{Coalescer, Run};
 use dataplane_wire::{DropReason, Instant, InterfaceId, RxMeta, SocketId, Span};
@@ -29,12 +30,17 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         if metas.is_empty() {
             return report.calls > 0;
         }
-        self.stats.rx_batches += 1;
+        let (mut datagrams, mut bytes) = (0, 0);
         for meta in metas {
-            self.stats.rx_datagrams += u64::from(meta.len.div_ceil(meta.stride.max(1)).max(1));
-            self.stats.rx_bytes += u64::from(meta.len);
+            datagrams += u64::from(meta.len.div_ceil(meta.stride.max(1)).max(1));
+            bytes += u64::from(meta.len);
         }
+        self.stats.rx_batches += 1;
+        self.stats.rx_datagrams += datagrams;
+        self.stats.rx_bytes += bytes;
+        usdt::rx_batch(self.core.0, metas.len() as u64, datagrams, bytes);
         self.shard.handle_datagrams(now, interface_of, arena, metas, &mut self.tx, &mut self.inbound);
+        usdt::open(self.core.0, datagrams, self.inbound.packets.len() as u64);
         self.hand_over_foreign();
         let mut out = Out {
             inbound: &mut self.inbound,

@@ -24,16 +24,18 @@ use dataplane_aead::Cipher;
 use dataplane_io::memory::Pool;
 use dataplane_io::packet_io::{PacketIo, ReadyToken};
 use dataplane_io::poll::{Interest, Poller, Token};
+use dataplane_io::usdt;
 use dataplane_io::{RxRing, TxBatch};
 use dataplane_proto::shard::{Inbound, Shard};
 use dataplane_wire::offload::{Coalescer, Offloads};
 use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
 
 use crate::clock;
-use crate::counters::WorkerStats;
+use crate::counters::{Drops, WorkerStats};
 use crate::hook::{Hook, PolicyCounts};
 use crate::link::{HandOff, WorkerCommand, WorkerLink};
 use interfaces::{Interfaces, SideReady};
+use outbound::{READS_MAX, Read};
 
 /// Datagrams of one train at most (the kernel's limit for UDP_GRO).
 const SEGMENTS_MAX: usize = 64;
@@ -76,8 +78,12 @@ pub(crate) struct Worker<P> {
     policy: Box<PolicyCounts>,
     interfaces: Interfaces,
     inbound: Inbound,
+    /// Read from an inner side, and not described yet; empty between turns.
+    read: Vec<Read>,
     coalescer: Coalescer,
     stats: WorkerStats,
+    /// What the probe `drop` was told of.
+    probed_drops: Drops,
     published_at: Instant,
     /// Cores that were handed something in this turn, a bit each.
     wake: u64,
@@ -102,8 +108,10 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
             policy: Box::new([0; 256]), // tidy: at start
             interfaces: Interfaces::default(),
             inbound,
+            read: Vec::with_capacity(READS_MAX), // tidy: at start
             coalescer: Coalescer::new(Offloads::ALL),
             stats: WorkerStats::default(),
+            probed_drops: Drops::default(),
             published_at: Instant::ZERO,
             wake: 0,
             more: false,
@@ -253,6 +261,7 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
             self.stats.tx_batches += u64::from(report.calls);
             self.stats.tx_datagrams += report.datagrams;
             self.stats.tx_bytes += report.bytes;
+            usdt::tx_batch(self.core.0, report.datagrams, report.bytes, u64::from(report.calls));
             for (reason, count) in report.drops() {
                 self.stats.drops.add(reason, count);
             }
@@ -288,10 +297,24 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         self.published_at = now;
         let mut stats = self.stats;
         stats.drops.add_table(self.shard.drops());
+        self.probe_drops(&stats.drops);
         let link = &self.links[usize::from(self.core.0)];
         link.counters.publish(&stats);
         if self.hook.is_some() {
             link.policy.publish(&self.policy);
+        }
+    }
+
+    /// Tells the probe what was dropped since the last time.
+    fn probe_drops(&mut self, drops: &Drops) {
+        if cfg!(feature = "usdt") {
+            for (reason, count) in drops.nonzero() {
+                let before = self.probed_drops.of(reason);
+                if count > before {
+                    usdt::drop(self.core.0, reason as u64, count - before);
+                }
+            }
+            self.probed_drops = *drops;
         }
     }
 
@@ -304,6 +327,7 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
     /// Hands something to another core; counts it as dropped when that core's ring is full.
     fn hand_over(&mut self, core: CoreId, hand_off: HandOff) -> bool {
         let Some(link) = self.links.get(usize::from(core.0)) else { return false };
+        usdt::hand_off(self.core.0, core.0, matches!(hand_off, HandOff::Packet { .. }));
         match link.hand_offs.push(hand_off) {
             Ok(()) => {
                 self.wake |= 1 << core.0;
