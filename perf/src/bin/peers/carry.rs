@@ -49,7 +49,9 @@ pub(crate) fn send(peers: &mut Peers, run: &Run) -> io::Result<()> {
         for _ in 0..due {
             let (number, len) = pattern.packet();
             let from = host(run.inner, number);
-            peers.write(number, IP_LEN + UDP_LEN + len, |packet| write_udp(packet, from, to))?;
+            // Counts as the kernel's do for a connected socket: only so do receivers merge packets again.
+            let id = peers.all[number].counter as u16;
+            peers.write(number, IP_LEN + UDP_LEN + len, |packet| write_udp(packet, from, to, id))?;
             bytes += len as u64;
         }
         packets += peers.seal_and_send();
@@ -64,11 +66,12 @@ pub(crate) fn send(peers: &mut Peers, run: &Run) -> io::Result<()> {
 }
 
 /// An IPv4 packet with zeros behind its UDP header, and right checksums.
-fn write_udp(packet: &mut [u8], from: Ipv4Addr, to: SocketAddrV4) {
+fn write_udp(packet: &mut [u8], from: Ipv4Addr, to: SocketAddrV4, id: u16) {
     let (len, udp_len) = (packet.len() as u16, (packet.len() - IP_LEN) as u16);
     packet.fill(0);
     packet[..2].copy_from_slice(&[0x45, 0]);
     packet[2..4].copy_from_slice(&len.to_be_bytes());
+    packet[4..6].copy_from_slice(&id.to_be_bytes());
     packet[6] = 0x40;
     packet[8..10].copy_from_slice(&[64, 17]);
     packet[12..16].copy_from_slice(&from.octets());
@@ -155,7 +158,7 @@ mod tests {
     fn packets_have_right_checksums() {
         let mut packet = [0xff; 128];
         let (from, to) = (Ipv4Addr::new(10, 64, 1, 2), SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 1), 9));
-        write_udp(&mut packet, from, to);
+        write_udp(&mut packet, from, to, 7);
         assert!(Sum::of(&packet[..20]).is_intact());
         assert!(Sum::of(&packet[12..]).and_word(17).and_word(108).is_intact());
     }
