@@ -1,0 +1,85 @@
+//! Every scenario, for a few seeds each; `scripts/sim` runs them for more.
+
+use dataplane_sim::scenarios::{self, Summary};
+
+fn run(name: &str, seeds: core::ops::Range<u64>) -> Vec<Summary> {
+    let one = |seed| scenarios::run(name, seed, false).expect("a scenario of this name");
+    seeds.map(|seed| one(seed).unwrap_or_else(|failure| panic!("{failure}"))).collect()
+}
+
+// WG-54
+#[test]
+fn a_peer_that_moves_is_followed_at_its_first_packet_and_keeps_its_session() {
+    run("roaming", 0..5);
+}
+
+// WG-61
+#[test]
+fn a_keepalive_opens_the_way_again_when_a_nat_has_forgotten_it() {
+    run("rebinding", 0..5);
+}
+
+#[test]
+fn ends_behind_restricted_nats_stay_reachable_for_a_third() {
+    run("restricted", 0..5);
+}
+
+#[test]
+fn a_healed_network_carries_again_within_one_retry() {
+    run("partition", 0..3);
+}
+
+// WG-42
+#[test]
+fn a_restarted_end_is_reached_again_within_22_seconds() {
+    run("restart", 0..5);
+}
+
+// WG-31
+#[test]
+fn ends_that_begin_at_once_have_one_session_and_lose_nothing() {
+    run("crossing", 0..5);
+}
+
+// WG-32
+#[test]
+fn rekeys_come_through_for_an_hour_of_loss() {
+    run("rekey", 0..2);
+}
+
+// FT-6
+#[test]
+fn after_a_suspend_no_old_key_is_used_and_the_first_packet_gets_through() {
+    run("suspend", 0..3);
+}
+
+// FT-6, WG-62
+#[test]
+fn timers_and_handshakes_do_not_mind_a_wall_clock_that_jumps() {
+    run("clock", 0..3);
+}
+
+// FT-9
+#[test]
+fn data_flows_while_the_control_thread_stalls_and_the_rekey_is_made_up_for() {
+    run("stall", 0..3);
+}
+
+// WG-45, WG-46
+#[test]
+fn nothing_comes_of_what_strangers_replay_or_change() {
+    run("replay", 0..2);
+}
+
+// WG-45
+#[test]
+fn of_reordered_datagrams_those_alone_are_lost_that_the_window_has_left_behind() {
+    run("window", 0..2);
+}
+
+#[test]
+fn the_whole_network_recovers_from_everything() {
+    for summary in run("whole", 0..2) {
+        assert!(summary.packets.1 > 4000, "{summary:?}");
+    }
+}
