@@ -68,14 +68,12 @@ impl Books {
     /// Holds what was seen against what the host says. Returns how many packets wait in it.
     pub(crate) fn audit(&self, host: &str, account: &Account) -> Result<u64, Violation> {
         let balance = |what, seen: u64, counted: u64| {
-            let (seen, counted) = (seen as i64, counted as i64);
-            let account = format!("{self:?} {account:?}");
-            let host = host.to_owned();
             if seen == counted {
-                Ok(())
-            } else {
-                Err(Violation::Unaccounted { host, what, seen, counted, account })
+                return Ok(());
             }
+            let account = format!("{self:?} {account:?}");
+            let (host, seen, counted) = (host.to_owned(), seen as i64, counted as i64);
+            Err(Violation::Unaccounted { host, what, seen, counted, account })
         };
         let Account { rx_packets, rx_keepalives, rx_handshakes, foreign, dropped_in, .. } = *account;
         let taken = rx_packets + rx_keepalives + rx_handshakes + foreign + dropped_in;
@@ -90,8 +88,10 @@ impl Books {
             balance("packets sent", self.offered, gone)?;
         }
         let bounded = |what, held: u64, most: u64| {
-            let host = host.to_owned();
-            if held <= most { Ok(()) } else { Err(Violation::Unbounded { host, what, held, most }) }
+            if held <= most {
+                return Ok(());
+            }
+            Err(Violation::Unbounded { host: host.to_owned(), what, held, most })
         };
         bounded("waiting packets", staged as u64, STAGED_PER_PEER as u64 * account.peers)?;
         bounded("bytes", account.bytes, BYTES_BASE + BYTES_PER_PEER * account.peers)?;
