@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Stopped;
+use crate::sync::{Arc, Condvar, Mutex};
 
 struct Slot<T> {
     state: Mutex<State<T>>,
@@ -111,7 +112,7 @@ impl<T> Future for Applied<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -126,3 +127,7 @@ mod tests {
         assert_eq!(applied.wait(), Err(Stopped));
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "applied_model.rs"]
+mod model;

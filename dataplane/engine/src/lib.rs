@@ -26,6 +26,7 @@ mod park;
 mod peer;
 mod queue;
 mod reconcile;
+mod sync;
 mod worker;
 
 pub use applied::Applied;

@@ -5,10 +5,9 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 
-use crossbeam_queue::ArrayQueue;
 use dataplane_io::Buf;
 use dataplane_io::inner::Inner;
 use dataplane_io::poll::Waker;
@@ -18,19 +17,20 @@ use dataplane_wire::{InterfaceId, PeerId, RxMeta, SocketId};
 use crate::controllers::Fence;
 use crate::counters::WorkerCounters;
 use crate::hook::PolicyCounts;
+use crate::sync::{ArrayQueue, AtomicBool};
 
-/// Commands that wait for one worker.
-const COMMANDS_MAX: usize = 1024;
+/// Commands that wait for one worker. (Models explore a small ring: its edges come soon.)
+const COMMANDS_MAX: usize = if cfg!(loom) { 2 } else { 1024 };
 /// Datagrams and super-packets that wait for one worker: a few send trains' worth.
-const HAND_OFFS_MAX: usize = 1024;
+const HAND_OFFS_MAX: usize = if cfg!(loom) { 2 } else { 1024 };
 /// Events that wait for the control thread. The shard keeps more, the newest per peer.
-const EVENTS_MAX: usize = 1024;
+const EVENTS_MAX: usize = if cfg!(loom) { 2 } else { 1024 };
 /// Handshakes in flight to the control thread. Few, so that a backlog shows in the shard's own queue, which is what tells
 /// the gate that it is under load (WG-25).
-const HANDSHAKES_MAX: usize = 16;
+const HANDSHAKES_MAX: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// Interfaces that can vanish at once and still be told of one by one.
-const GONE_MAX: usize = 64;
+const GONE_MAX: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// From the control thread to a worker.
 #[expect(
@@ -148,3 +148,7 @@ impl PolicyCells {
         self.0[usize::from(reason)].load(Ordering::Relaxed)
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "link_model.rs"]
+mod model;

@@ -12,6 +12,8 @@ pub mod netlink;
 pub mod packet_io;
 pub mod poll;
 pub mod probe;
+#[cfg(loom)]
+pub mod ring_model;
 pub mod rx;
 pub mod socket;
 pub mod steer;

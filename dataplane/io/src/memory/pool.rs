@@ -33,13 +33,8 @@ pub struct PoolSizes {
 /// The memory of one class, and the way home.
 struct Shelf {
     run: Run,
-    returned: ReturnQueue,
+    returned: ArrayQueue<u32>,
 }
-
-#[cfg(not(loom))]
-type ReturnQueue = ArrayQueue<u32>;
-#[cfg(loom)]
-type ReturnQueue = ArrayQueue;
 
 impl Shelf {
     fn new(region: &Region, class: Class, count: usize) -> Result<Option<Self>, RegionError> {

@@ -1,6 +1,6 @@
 //! Every interleaving of the pool's protocol, explored by loom. Run with `RUSTFLAGS="--cfg loom" cargo test --release`.
 //!
-//! Modelled: the private list, the return queue (a stand-in with crossbeam's shape, see `sync.rs`), the count on `Home`, and who
+//! Modelled: the private list, the return queue (a stand-in with crossbeam's shape, see `ring_model.rs`), the count on `Home`, and who
 //! may touch a buffer's bytes (a ghost cell per buffer, in which loom reports any access that is not ordered with the last).
 //! Not modelled: the inside of crossbeam's ring.
 //!
