@@ -1,6 +1,7 @@
 //! What benches share: numbers from a seed, addresses and packets made of them, and two shards joined in memory.
 #![forbid(unsafe_code)]
 
+pub mod alone;
 mod pair;
 
 pub use pair::{Pair, inner};

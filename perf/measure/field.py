@@ -3,6 +3,7 @@
 Every peer has an inner and an outer address of its own. Several gateways stand side by side, each with nets of its own.
 """
 
+import base64
 import subprocess
 
 from lab.gateway import Gateway
@@ -10,7 +11,7 @@ from lab.host import LabError
 from lab.programs import target
 
 from .helper import Helper
-from .tunnels import FIRST_PORT
+from .tunnels import FIRST_PORT, offloads_of
 
 PEERS_PORT = 40000
 SINK_PORT = 9
@@ -34,12 +35,12 @@ class Field:
         self.kind, self.name, self.link, self.count, self.profile = kind, name, link, count, profile
         self.inner, self.outer = f"10.{128 + number}.0.0", f"100.{64 + number}.0.0"
         self._number = number
-        self._gateway = Gateway(link.b, kind, f"g{number}", f"10.{20 + number}.0.1", f"fd{20 + number:02d}::1")
-        self._gateway.port, self._gateway.mtu = FIRST_PORT + number, mtu
+        self.gateway = Gateway(link.b, kind, f"g{number}", f"10.{20 + number}.0.1", f"fd{20 + number:02d}::1")
+        self.gateway.port, self.gateway.mtu = FIRST_PORT + number, mtu
 
     def start(self):
         """Starts the gateway and tells it of all peers."""
-        gateway = self._gateway
+        gateway = self.gateway
         gateway.start()
         gateway.configure()
         words = [target("peers", self.profile), "uapi", "--count", str(self.count), "--inner", self.inner]
@@ -54,7 +55,7 @@ class Field:
 
     def peers(self, way, seconds, shape):
         """The peers, all connected, ready to send (`in`), to receive (`out`), or to shake hands."""
-        gateway = self._gateway
+        gateway = self.gateway
         words = ["run", "--count", self.count, "--way", way, "--key", self._key(),
                  "--gateway", self.link.endpoint("b", gateway.port), "--port", PEERS_PORT + self._number,
                  "--outer", self.outer, "--inner", self.inner, "--to", f"{gateway.inner4}:{SINK_PORT}",
@@ -62,8 +63,7 @@ class Field:
         return Helper(self.link.a, "peers", *words, *shape, profile=self.profile, patience=60)
 
     def _key(self):
-        import base64
-        return base64.b64decode(self._gateway.public).hex()
+        return base64.b64decode(self.gateway.public).hex()
 
     def generator(self, seconds, shape):
         """Sends packets for all peers into the gateway."""
@@ -72,33 +72,39 @@ class Field:
 
     def sink(self):
         """Takes what comes out of the gateway."""
-        listen = f"{self._gateway.inner4}:{SINK_PORT}"
+        listen = f"{self.gateway.inner4}:{SINK_PORT}"
         return Helper(self.link.b, "traffic", "sink", "--listen", listen, profile=self.profile)
 
     def still_runs(self):
         """Raises where the gateway has ended."""
-        program = self._gateway.program
+        program = self.gateway.program
         if not program.alive():
             said = program.log().strip().split("\n")[-1]
             raise LabError(f"its program ended with {program.exit_code()}: {said}")
 
+    def begins(self):
+        """Called right before a slot is measured; whoever counts something puts a call in its place."""
+
     def cpu(self):
         """[(user, system)] seconds of the gateway so far."""
-        return [self._gateway.program.cpu_seconds()]
+        return [self.gateway.program.cpu_seconds()]
+
+    def pids(self):
+        """Number of the gateway's process."""
+        return [self.gateway.program.pid]
 
     def resident_bytes(self):
         """Memory of the gateway."""
-        return self._gateway.program.resident_bytes()
+        return self.gateway.program.resident_bytes()
 
     def offloads(self):
         """Offloads of the gateway's TUN."""
-        from .tunnels import offloads_of
-        return offloads_of(self.link.b, self._gateway.interface)
+        return offloads_of(self.link.b, self.gateway.interface)
 
     def stop(self):
         """Ends the gateway."""
-        if self._gateway.program:
-            self._gateway.program.stop(seconds=2)
+        if self.gateway.program:
+            self.gateway.program.stop(seconds=2)
 
 
 class Plain:
@@ -109,7 +115,7 @@ class Plain:
 
     def __init__(self, link, count, profile):
         self.link, self.count, self.profile = link, count, profile
-        self._net = "100.127.0.0"
+        self._net, self._generator = "100.127.0.0", None
 
     def start(self):
         """Nothing is needed."""
@@ -121,12 +127,14 @@ class Plain:
         words = ["run", "--count", self.count, "--way", way, "--key", "00" * 32, "--unconnected",
                  "--gateway", self.link.endpoint("b", PLAIN_PORT), "--port", PEERS_PORT - 1, "--outer", self._net,
                  "--inner", "10.127.0.0", "--to", f"10.127.0.1:{SINK_PORT}", "--seconds", seconds]
-        return Helper(self.link.a, "peers", *words, *shape, profile=self.profile)
+        self._generator = Helper(self.link.a, "peers", *words, *shape, profile=self.profile)
+        return self._generator
 
     def generator(self, seconds, shape):
         """Sends to the addresses of peers, nothing between."""
         words = ["send", "--net", self._net, "--hosts", self.count, "--port", PLAIN_PORT, "--seconds", seconds]
-        return Helper(self.link.b, "traffic", *words, *shape, profile=self.profile)
+        self._generator = Helper(self.link.b, "traffic", *words, *shape, profile=self.profile)
+        return self._generator
 
     def sink(self):
         """Takes what the peers seal."""
@@ -135,9 +143,16 @@ class Plain:
     def still_runs(self):
         """It does."""
 
+    def begins(self):
+        """Called right before a slot is measured; whoever counts something puts a call in its place."""
+
     def cpu(self):
-        """None is measured."""
-        return [(0.0, 0.0)]
+        """Of the generator, which is what a packet costs its sender without a gateway."""
+        return [self._generator.cpu_seconds()]
+
+    def pids(self):
+        """None."""
+        return []
 
     def resident_bytes(self):
         """None."""

@@ -8,7 +8,7 @@ import select
 import subprocess
 import time
 
-from lab.host import LabError
+from lab.host import LabError, cpu_seconds
 from lab.programs import target
 
 
@@ -16,7 +16,7 @@ class Helper:
     """A generator or a sink in a namespace. Raises LabError with its last words where it does not do its part."""
 
     def __init__(self, host, program, *words, profile="release", patience=40):
-        self.name = program
+        self.name, self._spent = program, None
         self._process = subprocess.Popen(host.enter(target(program, profile), *words), stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._expect("ready", patience)
@@ -61,7 +61,14 @@ class Helper:
         except ValueError as error:
             raise LabError(f"{self.name}: {error}") from None
         finally:
+            self._spent = self.cpu_seconds()
             self.kill()
+
+    def cpu_seconds(self):
+        """(user, system) seconds so far, or in all."""
+        if self._spent is None:
+            return cpu_seconds(self._process.pid)
+        return self._spent
 
     def kill(self):
         """Ends it whatever it does."""

@@ -21,6 +21,11 @@ class Record:
             self._file.write(json.dumps(line, sort_keys=True) + "\n")
             self._file.flush()
 
+    def close(self):
+        """Ends the file."""
+        if self._file:
+            self._file.close()
+
 
 def default_path(commit):
     """A new name in perf/records."""

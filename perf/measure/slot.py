@@ -18,6 +18,7 @@ class Taken:
 
     def __init__(self, tunnel):
         self._tunnel = tunnel
+        tunnel.begins()
         self._before = (cpu_times(), tunnel.cpu(), time.monotonic())
 
     def line(self, number, **figures):

@@ -1,10 +1,12 @@
 """Tests of the measuring itself, without any traffic. Run by `perf/run --self`."""
 
 import pathlib
+import runpy
 import tempfile
 import unittest
+import xml.dom.minidom
 
-from measure import figures, record, stats, table
+from measure import calls, comparison, figures, plots, record, stats, table
 
 
 def made(tunnel, number, size, cpu=1.0):
@@ -68,6 +70,7 @@ class Records(unittest.TestCase):
         book = record.Record(self.path)
         book.add({"kind": "run", "format": record.FORMAT})
         book.add(made("a", 0, 100))
+        book.close()
         self.assertEqual(record.read(self.path), ({"kind": "run", "format": record.FORMAT}, [made("a", 0, 100)]))
 
     def test_a_corrupt_line_is_named(self):
@@ -75,6 +78,91 @@ class Records(unittest.TestCase):
             self.path.write_text(text)
             with self.assertRaisesRegex(ValueError, part):
                 record.read(self.path)
+
+
+def told(commit, **more):
+    """A run line."""
+    return {"kind": "run", "format": record.FORMAT, "workload": "tcp", "command": "perf/run", "size": "64", "way": "out",
+            "burst": 1, "peers_count": 100, "machine": {"commit": commit, "cpu": "x", "cores": 2, "kernel": "6"},
+            "tunnels": [{"name": "ours"}, {"name": "theirs"}], **more}
+
+
+class Comparisons(unittest.TestCase):
+    def test_two_records_are_compared_by_themselves_and_by_their_bases(self):
+        before = (told("one"), [made("ours", n, 100) for n in range(4)] + [made("theirs", n, 50) for n in range(4)])
+        after = (told("two"), [made("ours", n, 200) for n in range(4)] + [made("theirs", n, 50) for n in range(4)])
+        text = comparison.render(before, after)
+        rows = {line.split()[0]: line.split() for line in text.split("\n") if line}
+        self.assertEqual(rows["ours"][3], "2.000")
+        self.assertEqual(rows["theirs"][3:9], ["1.000", "1.000-1.000", "0.500", "0.250", "0.500", "0.500-0.500"])
+        self.assertIn("noise in A: not measured", text)
+
+    def test_what_differs_between_runs_is_said_and_other_workloads_are_refused(self):
+        slots = [made("ours", 0, 100)]
+        self.assertIn("differs: mtu: None in A, 9000 in B", comparison.render((told("a"), slots), (told("b", mtu=9000), slots)))
+        with self.assertRaisesRegex(ValueError, "no figure in common"):
+            comparison.render((told("a"), slots), (told("b", workload="udp"), slots))
+        with self.assertRaisesRegex(ValueError, "no program is in both"):
+            comparison.render((told("a"), slots), (told("b"), [made("other", 0, 1)]))
+
+    def test_the_noise_is_the_ratio_of_the_first_to_itself(self):
+        slots = [made("ours", 0, 100), made("ours #2", 0, 90)]
+        self.assertAlmostEqual(comparison.noise(told("a"), slots, figures.gbits), 0.9)
+
+
+class Plots(unittest.TestCase):
+    def drawn(self, *records):
+        folder = pathlib.Path(tempfile.mkdtemp())
+        paths = []
+        for number, (run, slots) in enumerate(records):
+            paths.append(folder / f"r{number}.jsonl")
+            book = record.Record(paths[-1])
+            for line in (run, *slots):
+                book.add(line)
+            book.close()
+        pictures = dict(plots.draw(paths))
+        for picture in pictures.values():
+            xml.dom.minidom.parseString(picture)
+        return pictures
+
+    def test_a_stream_gives_ratio_and_cost(self):
+        pictures = self.drawn((told("a"), [made("ours", 0, 100), made("theirs", 0, 50)]))
+        self.assertEqual(list(pictures), ["ratio-r0", "cost-r0"])
+        self.assertIn("theirs 0.50", pictures["ratio-r0"])
+
+    def test_packets_of_several_sizes_give_a_line_over_bytes(self):
+        records = [(told("a", workload="udp", size=size), [made_udp("ours", 0, 1000)]) for size in ("64", "512")]
+        self.assertIn("bytes", self.drawn(*records))
+
+    def test_requests_give_a_distribution(self):
+        slot = {**made("ours", 0, 0), "requests": 4, "answers": 3, "buckets": [[1000, 2], [8000, 1]]}
+        slot |= {"p99_ns": 8000, "p50_ns": 1000, "p999_ns": 8000}
+        run = told("a", workload="latency", requests=1000, load=0)
+        self.assertIn("latency-r0", self.drawn((run, [slot])))
+
+
+class Instructions(unittest.TestCase):
+    def test_a_rise_of_more_than_five_per_cent_fails_and_so_does_a_gain_that_is_not_kept(self):
+        book = {"singles": 100.0}
+        program = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "instructions"), run_name="instructions")
+        for counted, well in ((100, True), (104.9, True), (105.1, False), (95.1, True), (94, False)):
+            done = list(program["verdicts"]({"singles": counted}, book))
+            self.assertEqual([well], [verdict for _, verdict in done], counted)
+        self.assertFalse(next(program["verdicts"]({"supers": 1.0}, book))[1])
+
+
+class Calls(unittest.TestCase):
+    def test_counts_and_batches_are_read_from_what_perf_writes(self):
+        text = "# started on ...\n\n12,,raw_syscalls:sys_enter,100,100.00,,\n7,,syscalls:sys_enter_read,100,100.00,,\n<not counted>,,x\n"
+        self.assertEqual(calls.parse_counts(text), {"all": 12, "read": 7})
+        text = "  syscalls:sys_exit_sendmmsg: 0x10\n syscalls:sys_exit_recvmmsg: 0x1\nsyscalls:sys_exit_recvmmsg: 0xfffffffffffffff5\n"
+        self.assertEqual(calls.parse_returns(text), {"recvmmsg": {"1": 1}, "sendmmsg": {"16": 1}})
+
+    def test_calls_are_told_by_what_was_carried(self):
+        line = {"tunnel": "ours", "packets": 2000, "calls": {"all": 30, "read": 20}, "batches": {"recvmmsg": {}, "sendmmsg": {"4": 1, "6": 1}}}
+        head, row = calls.rows([line])
+        self.assertEqual(dict(zip(head, row)), {"calls per 1,000 packets": "ours", "all": "15", "read": "10",
+                                                "messages/recvmmsg": "-", "messages/sendmmsg": "5.0"})
 
 
 if __name__ == "__main__":

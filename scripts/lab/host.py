@@ -26,6 +26,14 @@ def wait_until(condition, seconds, what, every=0.02):
         time.sleep(every)
 
 
+def cpu_seconds(pid):
+    """(user, system) seconds of all threads of a process so far; also of one that has ended and nobody has waited for."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    # The name in parentheses may hold spaces; fields are counted behind it: utime is the 14th, stime the 15th.
+    fields = text.rpartition(")")[2].split()
+    return int(fields[11]) / TICKS, int(fields[12]) / TICKS
+
+
 class Program:
     """A running program and its log."""
 
@@ -64,10 +72,7 @@ class Program:
 
     def cpu_seconds(self):
         """(user, system) seconds of all its threads so far."""
-        text = pathlib.Path(f"/proc/{self.pid}/stat").read_text()
-        # The name in parentheses may hold spaces; fields are counted behind it: utime is the 14th, stime the 15th.
-        fields = text.rpartition(")")[2].split()
-        return int(fields[11]) / TICKS, int(fields[12]) / TICKS
+        return cpu_seconds(self.pid)
 
     def resident_bytes(self):
         """Memory that it holds."""

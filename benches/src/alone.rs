@@ -1,0 +1,305 @@
+//! Two shards in memory with a cipher that only copies: what a packet costs without system calls and without a cipher.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant as Clock};
+
+use dataplane_aead::{Aead, BatchError, Key, OpenDesc, SealDesc, SealInPlaceDesc};
+use dataplane_proto::IpPrefix;
+use dataplane_proto::messages::{Command, HandshakeBytes, Keypair, Path, Role};
+use dataplane_proto::shard::{Inbound, Outcome, Shard, ShardConfig, ShardLimits};
+use dataplane_wire::offload::VnetHeader;
+use dataplane_wire::{
+    CoreId, Ecn, FourTuple, Instant, InterfaceId, PeerId, RxMeta, SocketId, Train, TxFull, TxMeta, TxSink,
+};
+
+use crate::Numbers;
+
+/// Packets between two flushes, as a busy worker has them.
+const BATCH: usize = 64;
+/// Segments of a super-packet.
+pub const SEGMENTS: usize = 44;
+const MSS: usize = 1380;
+const WG0: InterfaceId = InterfaceId(0);
+
+thread_local! {
+    static CIPHER: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Copies instead of sealing, and measures how long it took.
+struct Null;
+
+fn timed<T>(work: impl FnOnce() -> T) -> T {
+    let start = Clock::now();
+    let done = work();
+    CIPHER.set(CIPHER.get() + start.elapsed());
+    done
+}
+
+impl Aead for Null {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn seal_batch(
+        &self,
+        _: &[Key],
+        gather: &[u8],
+        source: &[u8],
+        arena: &mut [u8],
+        batch: &[SealDesc],
+    ) -> Result<(), BatchError> {
+        timed(|| {
+            for desc in batch {
+                let head = &gather[desc.head.offset as usize..][..desc.head.len as usize];
+                let body = &source[desc.body.offset as usize..][..desc.body.len as usize];
+                let text = &mut arena[desc.dst as usize..][..head.len() + body.len() + desc.pad as usize];
+                text[..head.len()].copy_from_slice(head);
+                text[head.len()..][..body.len()].copy_from_slice(body);
+                text[head.len() + body.len()..].fill(0);
+            }
+        });
+        Ok(())
+    }
+
+    fn seal_in_place(
+        &self,
+        _: &[Key],
+        _: &[u8],
+        _: &mut [u8],
+        _: &[SealInPlaceDesc],
+    ) -> Result<(), BatchError> {
+        Ok(())
+    }
+
+    fn open_batch(
+        &self,
+        _: &[Key],
+        _: &[u8],
+        _: &mut [u8],
+        batch: &mut [OpenDesc],
+    ) -> Result<usize, BatchError> {
+        timed(|| batch.iter_mut().for_each(|desc| desc.opened = true));
+        Ok(batch.len())
+    }
+}
+
+/// A bump arena; what was sent lies as the receiver's batch.
+struct Arena {
+    bytes: Vec<u8>,
+    used: usize,
+    metas: Vec<RxMeta>,
+}
+
+impl TxSink for Arena {
+    fn reserve_train(
+        &mut self,
+        meta: &TxMeta,
+        segment_len: usize,
+        segments: usize,
+        last_len: usize,
+    ) -> Result<Train<'_, Self>, TxFull> {
+        let offset = self.used;
+        let end = offset + segment_len * (segments - 1) + last_len;
+        if end > self.bytes.len() {
+            return Err(TxFull);
+        }
+        self.used = end;
+        Ok(Train::new(self, *meta, offset, segment_len, segments, last_len))
+    }
+
+    fn arena(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.len() - self.used
+    }
+
+    fn commit(&mut self, meta: &TxMeta, offset: usize, segment_len: usize, segments: usize, last: usize) {
+        self.metas.push(RxMeta {
+            tuple: FourTuple { local_ip: None, ..meta.tuple },
+            ecn: Ecn::NotEct,
+            offset: offset as u32,
+            len: (segment_len * (segments - 1) + last) as u32,
+            stride: segment_len as u32,
+        });
+    }
+
+    fn roll_back(&mut self, offset: usize) {
+        self.used = offset;
+    }
+}
+
+/// A shard with so many peers that all have sessions. Peer `n` is the host 10.(128 if `far`) + n.
+fn shard(peers: u32, far: bool, now: Instant, tx: &mut Arena) -> Shard<Null> {
+    let config = ShardConfig {
+        core: CoreId(0),
+        cores: 1,
+        core_bits: 0,
+        limits: ShardLimits::default(),
+        master_seed: [1; 32],
+    };
+    let mut shard = Shard::new(config, Null);
+    let (mac1_key, cookie_key) = ([0; 32], [0; 32]);
+    let mut tell = |command| {
+        shard.handle_command(now, command, tx);
+        (tx.used, tx.metas) = (0, Vec::with_capacity(BATCH));
+    };
+    tell(Command::AddInterface { interface: WG0, mtu: 1420, mac1_key, cookie_key });
+    for number in 0..peers {
+        let peer = PeerId { slot: number, generation: 0 };
+        let connection = number.wrapping_mul(0x9e37_79b9) >> 8;
+        tell(Command::AddPeer { peer, interface: WG0, connection, counters: Default::default() });
+        let prefix = IpPrefix::new(host(number, far).into(), 32).expect("a host");
+        tell(Command::SetRoute { interface: WG0, peer, core: CoreId(0), prefix });
+        let from = FourTuple { socket: SocketId(0), remote: remote(number), local_ip: None };
+        tell(Command::SetPath { peer, generation: 1, path: Some(Path::Direct(from)), roams: true });
+        let index = connection << 8;
+        let keypair = Keypair {
+            local_index: index,
+            remote_index: index,
+            send: Key::new([1; 32]),
+            recv: Key::new([1; 32]),
+            role: Role::Initiator,
+            created: now,
+        };
+        let (response, keep_next): (Option<(FourTuple, HandshakeBytes)>, bool) = (None, false);
+        tell(Command::InstallKeypair {
+            peer,
+            keypair: Box::new(keypair),
+            response,
+            keep_next,
+            from,
+            unix_ns: 0,
+        });
+    }
+    shard
+}
+
+fn host(number: u32, far: bool) -> [u8; 4] {
+    let [_, a, b, c] = number.to_be_bytes();
+    [10, a | if far { 128 } else { 0 }, b, c]
+}
+
+fn remote(number: u32) -> SocketAddr {
+    let [_, a, b, c] = number.to_be_bytes();
+    ([172, a, b, c], 51820).into()
+}
+
+/// An IPv4 packet to peer `number`, as it will be accepted from the other end's peer of that number.
+fn packet(number: u32, len: usize, protocol: u8) -> Vec<u8> {
+    let mut packet = vec![0; len];
+    packet[..10].copy_from_slice(&[0x45, 0, (len >> 8) as u8, len as u8, 0, 1, 0x40, 0, 64, protocol]);
+    packet[12..16].copy_from_slice(&host(number, false));
+    packet[16..20].copy_from_slice(&host(number, true));
+    packet
+}
+
+fn super_packet(number: u32) -> (VnetHeader, Vec<u8>) {
+    let mut bytes = packet(number, 40 + SEGMENTS * MSS, 6);
+    bytes[32] = 0x50;
+    let vnet = VnetHeader {
+        flags: VnetHeader::NEEDS_CSUM,
+        gso_type: VnetHeader::GSO_TCPV4,
+        hdr_len: 40,
+        gso_size: MSS as u16,
+        csum_start: 20,
+        csum_offset: 16,
+    };
+    (vnet, bytes)
+}
+
+/// What one round cost per packet in nanoseconds: out, out less cipher, in, in less cipher.
+pub type Cost = [f64; 4];
+
+/// A sender, a receiver, and what lies between them.
+pub struct Ends {
+    near: Shard<Null>,
+    far: Shard<Null>,
+    tx: Arena,
+    replies: Arena,
+    inbound: Inbound,
+    now: Instant,
+}
+
+impl Ends {
+    /// Ends with so many sessions between them.
+    pub fn new(peers: u32) -> Self {
+        let now = Instant::from_nanos(1 << 40);
+        let arena = |bytes| Arena { bytes: vec![0; bytes], used: 0, metas: Vec::with_capacity(BATCH) };
+        let (mut tx, mut replies) = (arena(1 << 20), arena(1 << 16));
+        let near = shard(peers, true, now, &mut tx);
+        let far = shard(peers, false, now, &mut replies);
+        Self { near, far, tx, replies, inbound: Inbound::with_capacity(4096), now }
+    }
+
+    /// Sends all packets of a load in batches, and receives them.
+    ///
+    /// # Panics
+    /// Where one is lost.
+    pub fn round(&mut self, load: &Load) -> Cost {
+        let Load { packets, calls, per_call } = load;
+        let (calls, per_call) = (*calls, *per_call);
+        let mut spent = [Duration::ZERO; 4];
+        let mut count = 0;
+        for batch in packets.chunks(calls) {
+            self.now += Duration::from_micros(50);
+            CIPHER.set(Duration::ZERO);
+            let start = Clock::now();
+            let mut owners = [PeerId::default(); BATCH];
+            for (owner, (_, packet)) in owners.iter_mut().zip(batch) {
+                *owner = self.near.route(WG0, packet).expect("a route").peer;
+            }
+            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_peer(*owner));
+            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_session(*owner));
+            for (owner, (vnet, packet)) in owners.iter().zip(batch) {
+                let outcome = self.near.handle_packet(self.now, WG0, *owner, vnet, packet, &mut self.tx);
+                assert_eq!(outcome, Outcome::Queued);
+            }
+            self.near.flush(&mut self.tx);
+            let out = start.elapsed();
+            let out_cipher = CIPHER.replace(Duration::ZERO);
+            let (arena, metas) = (&mut self.tx.bytes, &self.tx.metas);
+            let start = Clock::now();
+            self.far.handle_datagrams(self.now, |_| WG0, arena, metas, &mut self.replies, &mut self.inbound);
+            let back = start.elapsed();
+            assert_eq!(self.inbound.packets.len(), batch.len() * per_call);
+            (self.tx.used, self.replies.used) = (0, 0);
+            self.tx.metas.clear();
+            count += batch.len() * per_call;
+            let all = [out, out - out_cipher, back, back - CIPHER.get()];
+            spent.iter_mut().zip(all).for_each(|(sum, one)| *sum += one);
+        }
+        spent.map(|time| time.as_nanos() as f64 / count as f64)
+    }
+}
+
+/// Packets, how many of them a batch has, and how many datagrams each becomes.
+pub struct Load {
+    packets: Vec<(VnetHeader, Vec<u8>)>,
+    calls: usize,
+    per_call: usize,
+}
+
+impl Load {
+    /// TCP super-packets, each to a peer drawn anew.
+    pub fn supers(peers: u32, count: usize) -> Self {
+        let mut numbers = Numbers::new(1);
+        let packets = (0..count).map(|_| super_packet(numbers.below(peers as usize) as u32)).collect();
+        Self { packets, calls: 4, per_call: SEGMENTS }
+    }
+
+    /// Packets of 64 bytes, each to a peer drawn anew.
+    pub fn singles(peers: u32, count: usize) -> Self {
+        let mut numbers = Numbers::new(1);
+        let mut any = || numbers.below(peers as usize) as u32;
+        let packets = (0..count).map(|_| (VnetHeader::PLAIN, packet(any(), 64, 17))).collect();
+        Self { packets, calls: BATCH, per_call: 1 }
+    }
+
+    /// How many datagrams a round sends.
+    pub fn datagrams(&self) -> usize {
+        self.packets.len() * self.per_call
+    }
+}
