@@ -4,14 +4,17 @@
 //! public interface, answers, logs. Never: a packet, and nothing that a program which embeds the engine would need.
 #![forbid(unsafe_code)]
 
+pub mod background;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod keys;
 pub mod logging;
+mod net;
 mod netif;
 pub mod signals;
 mod text;
 pub mod uapi;
+pub mod up;
 pub mod wg;

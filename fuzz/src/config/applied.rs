@@ -46,12 +46,13 @@ pub(super) fn of_request(request: &SetRequest) -> Whole {
 
 /// A file as it is when an interface comes up. Names and key files are left out: they need more than the file.
 pub(super) fn of_config(config: &Config) -> Whole {
-    let key = match &config.interface.private_key {
-        Some(KeySource::Inline(key)) => key.clone(),
-        _ => Secret::default(),
+    let inline = |source: &Option<KeySource>| match source {
+        Some(KeySource::Inline(key)) => Some(key.clone()),
+        _ => None,
     };
+    let key = inline(&config.interface.private_key).unwrap_or_default();
     let peer = |peer: &dataplane_gateway::config::PeerConfig| PeerChange {
-        preshared_key: peer.preshared_key.clone(),
+        preshared_key: inline(&peer.preshared_key),
         endpoint: peer.endpoint.as_ref().and_then(|endpoint| endpoint.address()),
         keepalive: peer.keepalive_s.map(|seconds| Duration::from_secs(seconds.into())),
         replace_allowed_ips: true,

@@ -1,10 +1,8 @@
 //! Files of wg-quick.
 
-use std::fmt::{self, Write};
 use std::path::Path;
 
-use dataplane_gateway::config::{Config, Endpoint, KeySource, Table, parse};
-use dataplane_gateway::keys::Base64;
+use dataplane_gateway::config::{Config, KeySource, emit, parse};
 
 use super::applied;
 
@@ -32,81 +30,30 @@ fn read(bytes: &[u8]) -> Option<Config> {
             return None;
         }
     };
-    let mut text = String::new();
-    write(&config, &mut text).expect("a string takes everything");
-    let again =
-        parse(path, text.as_bytes()).unwrap_or_else(|error| panic!("{error}, of what was written: {text}"));
-    assert_eq!(without_lines(again), without_lines(config.clone()), "{text}");
+    let text = emit(&config);
+    let again = parse(path, text.as_bytes())
+        .unwrap_or_else(|error| panic!("{error}, of what was written: {}", *text));
+    assert_eq!(without_lines(again), without_lines(config.clone()), "{}", *text);
     let _ = config.nested_allowed_ips();
     Some(config)
 }
 
-/// A configuration but for where its peers stand in the file.
+/// A configuration but for where its parts stand in the file.
 fn without_lines(mut config: Config) -> Config {
-    config.peers.iter_mut().for_each(|peer| peer.line = 0);
-    config
-}
-
-fn write(config: &Config, out: &mut String) -> fmt::Result {
-    let interface = &config.interface;
-    out.write_str("[Interface]\n")?;
-    match &interface.private_key {
-        Some(KeySource::Inline(key)) => writeln!(out, "PrivateKey = {}", Base64(key.bytes()))?,
-        Some(KeySource::File(path)) => writeln!(out, "PrivateKeyFile = {}", path.display())?,
-        None => {}
-    }
-    if let Some(port) = interface.listen_port {
-        writeln!(out, "ListenPort = {port}")?;
-    }
-    if let Some(mark) = interface.fwmark {
-        writeln!(out, "FwMark = {mark:#x}")?;
-    }
-    for address in &interface.addresses {
-        writeln!(out, "Address = {address}")?;
-    }
-    for server in &interface.dns_servers {
-        writeln!(out, "DNS = {server}")?;
-    }
-    for domain in &interface.dns_search {
-        writeln!(out, "DNS = {domain}")?;
-    }
-    if let Some(mtu) = interface.mtu {
-        writeln!(out, "MTU = {mtu}")?;
-    }
-    match interface.table {
-        Table::Auto => {}
-        Table::Off => out.write_str("Table = off\n")?,
-        Table::Number(number) => writeln!(out, "Table = {number}")?,
-    }
-    for (key, commands) in [
-        ("PreUp", &interface.pre_up),
-        ("PostUp", &interface.post_up),
-        ("PreDown", &interface.pre_down),
-        ("PostDown", &interface.post_down),
-    ] {
-        for command in commands {
-            writeln!(out, "{key} = {command}")?;
+    fn unplace(key: &mut Option<KeySource>) {
+        if let Some(KeySource::File { line, .. }) = key {
+            *line = 0;
         }
     }
-    writeln!(out, "SaveConfig = {}", interface.save_config)?;
-    config.peers.iter().try_for_each(|peer| write_peer(peer, out))
-}
-
-fn write_peer(peer: &dataplane_gateway::config::PeerConfig, out: &mut String) -> fmt::Result {
-    writeln!(out, "[Peer]\nPublicKey = {}", Base64(&peer.public_key.0))?;
-    if let Some(key) = &peer.preshared_key {
-        writeln!(out, "PresharedKey = {}", Base64(key.bytes()))?;
+    config.lines.clear();
+    let interface = &mut config.interface;
+    unplace(&mut interface.private_key);
+    let hooks =
+        [&mut interface.pre_up, &mut interface.post_up, &mut interface.pre_down, &mut interface.post_down];
+    hooks.into_iter().flatten().for_each(|hook| hook.line = 0);
+    for peer in &mut config.peers {
+        peer.line = 0;
+        unplace(&mut peer.preshared_key);
     }
-    match &peer.endpoint {
-        Some(Endpoint::Address(address)) => writeln!(out, "Endpoint = {address}")?,
-        Some(Endpoint::Name { host, port }) => writeln!(out, "Endpoint = {host}:{port}")?,
-        None => {}
-    }
-    for prefix in &peer.allowed_ips {
-        writeln!(out, "AllowedIPs = {prefix}")?;
-    }
-    if let Some(seconds) = peer.keepalive_s {
-        writeln!(out, "PersistentKeepalive = {seconds}")?;
-    }
-    Ok(())
+    config
 }

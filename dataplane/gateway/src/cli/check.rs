@@ -14,7 +14,10 @@ pub(super) fn check(argument: &str) -> Result<(), Failure> {
     let located = locate(argument).map_err(|error| Failure::input(error.to_string()))?;
     let path = located.path.as_path();
     let config = load(path).map_err(|error| Failure::input(error.to_string()))?;
-    config.private_key(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    config.private_key(path).map_err(Failure::input)?;
+    for key in config.peers.iter().filter_map(|peer| peer.preshared_key.as_ref()) {
+        key.read(path).map_err(Failure::input)?;
+    }
     for note in notes(&config, path) {
         eprintln!("{}: note: {note}", path.display());
     }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo;
+use crate::{demo, up};
 
 /// A data plane for gateways: WireGuard at the speed of the machine.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ enum Command {
     Genpsk,
     /// Reads a private key from standard input and writes its public key to standard output.
     Pubkey,
+    /// Brings an interface up by a configuration file of wg-quick(8).
+    Up(up::Options),
+    /// Takes down an interface that `up` has brought up, with everything that belongs to it.
+    Down(up::Target),
     /// Reads a configuration file and names everything that is wrong with it.
     Check {
         /// A file, or the name of an interface for /etc/wireguard/NAME.conf.
@@ -70,6 +74,12 @@ impl Failure {
     }
 }
 
+impl From<up::UpError> for Failure {
+    fn from(error: up::UpError) -> Self {
+        Self { exit_code: error.exit_code(), message: error.to_string() }
+    }
+}
+
 /// Runs the program with the command line of this process.
 pub fn main() -> ExitCode {
     match run(Options::parse().command) {
@@ -88,6 +98,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Genkey => keys::generate(crate::keys::random_private_key),
         Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
         Command::Pubkey => keys::derive_public(io::stdin().lock()),
+        Command::Up(options) => Ok(up::up(&options)?),
+        Command::Down(target) => Ok(up::down(&target)?),
         Command::Check { file } => check::check(&file),
         Command::Doctor(options) => doctor::doctor(&options),
         Command::Demo(options) => demo::main(&options)

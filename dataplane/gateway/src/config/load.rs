@@ -18,7 +18,7 @@ pub const FILE_LEN_MAX: u64 = 256 << 20;
 /// Most bytes of a line: some three thousand allowed IPs.
 pub const LINE_LEN_MAX: usize = 64 << 10;
 
-/// Most bytes of the file of a private key that are looked at.
+/// Most bytes of the file of a key that are looked at.
 const KEY_FILE_LEN_MAX: u64 = 4096;
 
 /// Reads a file.
@@ -55,19 +55,15 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path.into(), problems)) }
 }
 
-/// Reads the file of a private key: the key alone, with white space around it.
+/// Reads the file of a key: the key alone, with white space around it. Says what is wrong as the end of a sentence.
 pub(super) fn read_key(path: &Path) -> Result<Secret, String> {
     let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_LEN_MAX as usize));
     let read = File::open(path).and_then(|file| file.take(KEY_FILE_LEN_MAX).read_to_string(&mut text));
-    let expected = "expected a key of 44 characters of base64, as `dataplane genkey` prints it";
+    let expected =
+        "holds something else: expected a key of 44 characters of base64, as `dataplane genkey` prints it";
     match read {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(format!("PrivateKeyFile {}: {expected}", path.display()));
-        }
-        Err(error) => return Err(format!("PrivateKeyFile {} cannot be read: {error}", path.display())),
-        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(expected.to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(_) => parse_base64(text.trim()).map(Secret::new).ok_or_else(|| expected.to_owned()),
     }
-    parse_base64(text.trim())
-        .map(Secret::new)
-        .ok_or_else(|| format!("PrivateKeyFile {}: {expected}", path.display()))
 }

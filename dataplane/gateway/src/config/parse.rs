@@ -1,10 +1,9 @@
 //! Lines to sections. Every line that is wrong is remembered, and reading goes on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::problem::{Problem, ProblemKind};
-use super::types::{Config, InterfaceConfig, KeySource, PeerConfig};
+use super::types::{Config, Hook, InterfaceConfig, KeySource, PeerConfig};
 use super::values::{self, Dns, Value};
 use crate::keys::PublicKey;
 use crate::text::shown;
@@ -27,7 +26,8 @@ const INTERFACE_KEYS: [&str; 13] = [
     "PostDown",
     "SaveConfig",
 ];
-const PEER_KEYS: [&str; 5] = ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
+const PEER_KEYS: [&str; 6] =
+    ["PublicKey", "PresharedKey", "PresharedKeyFile", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
 /// Keys that may be repeated: each line adds to what there is.
 const REPEATED: [&str; 7] = ["Address", "DNS", "PreUp", "PostUp", "PreDown", "PostDown", "AllowedIPs"];
 
@@ -55,6 +55,8 @@ pub(super) struct Reader {
     peers: Vec<PeerConfig>,
     /// Where each key of this section was given first.
     given: BTreeMap<&'static str, usize>,
+    /// What `given` was for `[Interface]`.
+    interface_lines: BTreeMap<&'static str, usize>,
     problems: Vec<Problem>,
 }
 
@@ -66,6 +68,7 @@ impl Reader {
             interface_line: None,
             peers: Vec::new(),
             given: BTreeMap::new(),
+            interface_lines: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -97,12 +100,11 @@ impl Reader {
         if self.interface_line.is_none() {
             self.problem(0, ProblemKind::NoInterface);
         }
-        (Config { interface: self.interface, peers: self.peers }, self.problems)
+        (Config { interface: self.interface, peers: self.peers, lines: self.interface_lines }, self.problems)
     }
 
     fn begin(&mut self, line: usize, text: &str) {
         self.end_section();
-        self.given.clear();
         self.section = if text.eq_ignore_ascii_case(PEER) {
             // Replaced when the section ends, or the section is a problem.
             let rest = PeerConfig {
@@ -127,13 +129,16 @@ impl Reader {
     }
 
     fn end_section(&mut self) {
-        if let Section::Peer(peer) = std::mem::replace(&mut self.section, Section::None) {
-            match peer.public_key {
+        let given = std::mem::take(&mut self.given);
+        match std::mem::replace(&mut self.section, Section::None) {
+            Section::Interface => self.interface_lines.extend(given),
+            Section::Peer(peer) => match peer.public_key {
                 Some(public_key) => self.peers.push(PeerConfig { public_key, ..peer.rest }),
                 // A key that is wrong is one problem, not two.
-                None if self.given.contains_key("PublicKey") => {}
+                None if given.contains_key("PublicKey") => {}
                 None => self.problem(peer.line, ProblemKind::NoPublicKey),
-            }
+            },
+            Section::None | Section::Unknown => {}
         }
     }
 
@@ -161,26 +166,28 @@ impl Reader {
         if let Some(first) = self.given.get(key).filter(|_| !REPEATED.contains(&key)) {
             return Err(ProblemKind::Twice { key, first: *first });
         }
-        let pair = match key {
-            "PrivateKey" => self.given.get("PrivateKeyFile"),
-            "PrivateKeyFile" => self.given.get("PrivateKey"),
-            _ => None,
+        let other = match key {
+            "PrivateKey" => "PrivateKeyFile",
+            "PrivateKeyFile" => "PrivateKey",
+            "PresharedKey" => "PresharedKeyFile",
+            "PresharedKeyFile" => "PresharedKey",
+            _ => "",
         };
-        if let Some(first) = pair {
-            return Err(ProblemKind::TwoPrivateKeys { first: *first });
+        if let Some(first) = self.given.get(other) {
+            return Err(ProblemKind::TwoKeys { key, other, first: *first });
         }
         self.given.entry(key).or_insert(line);
         match &mut self.section {
-            Section::Peer(peer) => peer_fact(peer, key, value),
-            _ => interface_fact(&mut self.interface, key, value),
+            Section::Peer(peer) => peer_fact(peer, line, key, value),
+            _ => interface_fact(&mut self.interface, line, key, value),
         }
     }
 }
 
-fn interface_fact(interface: &mut InterfaceConfig, key: &'static str, value: &str) -> Value<()> {
+fn interface_fact(interface: &mut InterfaceConfig, line: usize, key: &'static str, value: &str) -> Value<()> {
     match key {
         "PrivateKey" => interface.private_key = Some(KeySource::Inline(values::key(key, value)?)),
-        "PrivateKeyFile" => interface.private_key = Some(KeySource::File(path(key, value)?)),
+        "PrivateKeyFile" => interface.private_key = Some(key_file(line, key, value)?),
         "ListenPort" => interface.listen_port = Some(values::port(key, value)?),
         "FwMark" => interface.fwmark = Some(values::fwmark(value)?),
         "Address" => each(value, |one| {
@@ -196,20 +203,21 @@ fn interface_fact(interface: &mut InterfaceConfig, key: &'static str, value: &st
         })?,
         "MTU" => interface.mtu = Some(values::mtu(value)?),
         "Table" => interface.table = values::table(value)?,
-        "PreUp" => interface.pre_up.push(command(key, value)?),
-        "PostUp" => interface.post_up.push(command(key, value)?),
-        "PreDown" => interface.pre_down.push(command(key, value)?),
-        "PostDown" => interface.post_down.push(command(key, value)?),
+        "PreUp" => interface.pre_up.push(hook(line, key, value)?),
+        "PostUp" => interface.post_up.push(hook(line, key, value)?),
+        "PreDown" => interface.pre_down.push(hook(line, key, value)?),
+        "PostDown" => interface.post_down.push(hook(line, key, value)?),
         "SaveConfig" => interface.save_config = values::boolean(key, value)?,
         _ => {}
     }
     Ok(())
 }
 
-fn peer_fact(peer: &mut OpenPeer, key: &'static str, value: &str) -> Value<()> {
+fn peer_fact(peer: &mut OpenPeer, line: usize, key: &'static str, value: &str) -> Value<()> {
     match key {
         "PublicKey" => peer.public_key = Some(PublicKey(*values::key(key, value)?.bytes())),
-        "PresharedKey" => peer.rest.preshared_key = Some(values::key(key, value)?),
+        "PresharedKey" => peer.rest.preshared_key = Some(KeySource::Inline(values::key(key, value)?)),
+        "PresharedKeyFile" => peer.rest.preshared_key = Some(key_file(line, key, value)?),
         "Endpoint" => peer.rest.endpoint = Some(values::endpoint(value)?),
         "PersistentKeepalive" => peer.rest.keepalive_s = Some(values::keepalive(value)?),
         // Empty for a peer without any, as `wg showconf` writes it.
@@ -228,18 +236,18 @@ fn each(value: &str, mut take: impl FnMut(&str) -> Value<()>) -> Value<()> {
     value.split(',').try_for_each(|one| take(one.trim()))
 }
 
-fn command(key: &'static str, value: &str) -> Value<String> {
+fn hook(line: usize, key: &'static str, value: &str) -> Value<Hook> {
     if value.is_empty() {
         return Err(ProblemKind::Value { key, found: "empty".into(), expected: "a command of the shell" });
     }
-    Ok(value.to_owned())
+    Ok(Hook { line, command: value.to_owned() })
 }
 
-fn path(key: &'static str, value: &str) -> Value<PathBuf> {
+fn key_file(line: usize, key: &'static str, value: &str) -> Value<KeySource> {
     if value.is_empty() {
         return Err(ProblemKind::Value { key, found: "empty".into(), expected: "the path of a file" });
     }
-    Ok(value.into())
+    Ok(KeySource::File { key, path: value.into(), line })
 }
 
 fn is_word(name: &str) -> bool {

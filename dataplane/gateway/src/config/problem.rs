@@ -102,9 +102,13 @@ pub enum ProblemKind {
         /// What would do.
         expected: &'static str,
     },
-    /// Both ways to name the private key.
-    #[error("both PrivateKey and PrivateKeyFile (line {first}): remove one of them")]
-    TwoPrivateKeys {
+    /// Both ways to name a private or a pre-shared key.
+    #[error("both `{key}` and `{other}` (line {first}): remove one of them")]
+    TwoKeys {
+        /// The key.
+        key: &'static str,
+        /// The other.
+        other: &'static str,
         /// Where the other is.
         first: usize,
     },

@@ -48,9 +48,14 @@ fn every_key_of_wg_quick_and_wg_is_read() {
     );
     assert_eq!(interface.dns_search, ["example.org"]);
     assert_eq!(interface.table, Table::Number(1234));
+    let hooks = |hooks: &[Hook]| {
+        hooks.iter().map(|hook| format!("{}:{}", hook.line, hook.command)).collect::<Vec<_>>()
+    };
+    assert_eq!(hooks(&interface.pre_up), ["11:one %i"]);
+    assert_eq!(hooks(&interface.post_up), ["12:two", "13:three; four"]);
     assert_eq!(
-        (&interface.pre_up[..], &interface.post_up[..]),
-        (&["one %i".into()][..], &["two".into(), "three; four".into()][..])
+        (config.lines["DNS"], config.lines["SaveConfig"], config.lines.get("Endpoint")),
+        (8, 16, None)
     );
     assert_eq!((interface.pre_down.len(), interface.post_down.len(), interface.save_config), (1, 1, true));
 
@@ -66,6 +71,24 @@ fn every_key_of_wg_quick_and_wg_is_read() {
         Some("[2001:db8::1]:7".parse().unwrap())
     );
     assert!(second.allowed_ips.is_empty());
+}
+
+#[test]
+fn what_is_written_reads_as_what_was_read() {
+    let text = format!(
+        "[Interface]\nPrivateKey={PRIVATE}\nListenPort=7\nFwMark=0xca6c\nAddress=10.0.0.1/24,fd00::1/64\n\
+         DNS=9.9.9.9,example.org\nMTU=1380\nTable=off\nPreUp=a\nPostUp=b;c\nPreDown=d %i\nPostDown=e\nSaveConfig=true\n\
+         [Peer]\nPublicKey={PEER}\nPresharedKeyFile=/k\nAllowedIPs=10.1.0.0/16,::/0\nEndpoint=vpn.example.org:7\n\
+         [Peer]\nPublicKey={OTHER}\nPresharedKey={PRIVATE}\nEndpoint=[fe80::1%2]:7\nPersistentKeepalive=25\n"
+    );
+    let config = read(&text).unwrap();
+    let again = read(&emit(&config)).unwrap();
+    assert_eq!(again.interface.pre_down[0].command, "d %i");
+    // All but the lines.
+    assert_eq!(*emit(&again), *emit(&config));
+    assert_eq!((again.interface.addresses, again.interface.table), (config.interface.addresses, Table::Off));
+    assert_eq!(again.peers[1].endpoint, config.peers[1].endpoint);
+    assert_eq!(again.peers[1].preshared_key, config.peers[1].preshared_key);
 }
 
 #[test]
@@ -139,7 +162,7 @@ fn each_problem_is_named_with_its_line_what_was_expected_and_what_to_do() {
         ),
         (
             format!("{interface}PrivateKey={PRIVATE}\nPrivateKeyFile=k"),
-            "wg0.conf:3: both PrivateKey and PrivateKeyFile (line 2)",
+            "wg0.conf:3: both `PrivateKeyFile` and `PrivateKey` (line 2): remove one of them",
         ),
         (
             format!("{interface}[Peer]\nAllowedIPs=::/0"),
@@ -244,7 +267,11 @@ fn the_file_of_a_private_key_is_found_beside_the_configuration() {
     let key =
         |file: &str| read(&format!("[Interface]\nPrivateKeyFile = {file}\n")).unwrap().private_key(&path);
     assert!(key("missing").unwrap_err().contains("missing cannot be read: No such file"));
-    assert!(key("rubbish").unwrap_err().contains("rubbish: expected a key of 44 characters"));
+    assert!(key("rubbish").unwrap_err().contains("wg0.conf:2: PrivateKeyFile"));
+    assert!(key("rubbish").unwrap_err().contains("rubbish holds something else: expected a key of 44"));
+    let shared = read(&format!("[Interface]\n[Peer]\nPublicKey={PEER}\nPresharedKeyFile = key\n")).unwrap();
+    let shared = shared.peers[0].preshared_key.as_ref().map(|key| key.read(&path));
+    assert_eq!(shared, Some(Ok(Secret::new(parse_base64(PRIVATE).unwrap()))));
     assert!(
         load(&folder.join("none.conf"))
             .unwrap_err()

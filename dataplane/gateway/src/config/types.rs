@@ -1,5 +1,6 @@
 //! What a file says, as types.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Config {
     pub interface: InterfaceConfig,
     /// The `[Peer]` sections, in order.
     pub peers: Vec<PeerConfig>,
+    /// The line on which each key of `[Interface]` stands first, from 1.
+    pub lines: BTreeMap<&'static str, usize>,
 }
 
 /// The `[Interface]` section.
@@ -36,29 +39,63 @@ pub struct InterfaceConfig {
     pub mtu: Option<u16>,
     /// `Table`.
     pub table: Table,
-    /// Shell commands; `%i` stands for the name of the interface.
-    pub pre_up: Vec<String>,
-    /// As `pre_up`.
-    pub post_up: Vec<String>,
-    /// As `pre_up`.
-    pub pre_down: Vec<String>,
-    /// As `pre_up`.
-    pub post_down: Vec<String>,
+    /// `PreUp`.
+    pub pre_up: Vec<Hook>,
+    /// `PostUp`.
+    pub post_up: Vec<Hook>,
+    /// `PreDown`.
+    pub pre_down: Vec<Hook>,
+    /// `PostDown`.
+    pub post_down: Vec<Hook>,
     /// `SaveConfig`: the file is written anew when the interface goes down.
     pub save_config: bool,
 }
 
-/// Where a private key is.
+/// A command for the shell; `%i` stands for the name of the interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Where it stands, from 1.
+    pub line: usize,
+    /// The command.
+    pub command: String,
+}
+
+/// Where a private or pre-shared key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// In the file itself.
     Inline(Secret),
-    /// In a file of its own; absolute, or taken from where the configuration lies.
-    File(PathBuf),
+    /// In a file of its own.
+    File {
+        /// The key that names it: `PrivateKeyFile` or `PresharedKeyFile`.
+        key: &'static str,
+        /// Absolute, or taken from where the configuration lies.
+        path: PathBuf,
+        /// The line that names it, from 1.
+        line: usize,
+    },
+}
+
+impl KeySource {
+    /// The key itself, read from its file where it has one; a relative path is taken from where `config_path` lies.
+    ///
+    /// # Errors
+    /// A text that names the line, the file and what is wrong with it.
+    pub fn read(&self, config_path: &Path) -> Result<Secret, String> {
+        match self {
+            Self::Inline(key) => Ok(key.clone()),
+            Self::File { key, path, line } => {
+                let path = config_path.parent().unwrap_or(Path::new(".")).join(path);
+                super::load::read_key(&path).map_err(|problem| {
+                    format!("{}:{line}: {key} {} {problem}", config_path.display(), path.display())
+                })
+            }
+        }
+    }
 }
 
 /// An address of the interface and the length of the prefix on its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfaceAddress {
     /// The address, host bits included.
     pub address: IpAddr,
@@ -91,8 +128,8 @@ pub struct PeerConfig {
     pub line: usize,
     /// `PublicKey`.
     pub public_key: PublicKey,
-    /// `PresharedKey`.
-    pub preshared_key: Option<Secret>,
+    /// `PresharedKey` or `PresharedKeyFile`.
+    pub preshared_key: Option<KeySource>,
     /// `Endpoint`.
     pub endpoint: Option<Endpoint>,
     /// `AllowedIPs`.
@@ -125,15 +162,8 @@ impl Config {
     /// The private key, read from its file where it has one; `None` where the file names no key at all.
     ///
     /// # Errors
-    /// A text that names the key's file and what is wrong with it.
+    /// As [`KeySource::read`].
     pub fn private_key(&self, config_path: &Path) -> Result<Option<Secret>, String> {
-        match &self.interface.private_key {
-            None => Ok(None),
-            Some(KeySource::Inline(key)) => Ok(Some(key.clone())),
-            Some(KeySource::File(path)) => {
-                let path = config_path.parent().unwrap_or(Path::new(".")).join(path);
-                super::load::read_key(&path).map(Some)
-            }
-        }
+        self.interface.private_key.as_ref().map(|key| key.read(config_path)).transpose()
     }
 }

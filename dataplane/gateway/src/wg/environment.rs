@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::WgError;
-use crate::logging::LogLevel;
+use crate::logging::{LOG_LEVELS, LogLevel};
 
 /// The variables that this program knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Environment {
                 Some(value.to_str().and_then(LogLevel::parse).ok_or_else(|| WgError::Variable {
                     variable: "LOG_LEVEL",
                     found: value.to_string_lossy().escape_debug().to_string(),
-                    expected: "silent, error, warn, info or debug",
+                    expected: LOG_LEVELS,
                 })?)
             }
         };

@@ -5,6 +5,7 @@ use std::io;
 use dataplane::{InterfaceError, StartError};
 use dataplane_io::tun::TunError;
 
+use crate::background::BackgroundError;
 use crate::uapi::SocketError;
 
 /// Why there is no interface. Each is shown to whoever started the program, with a number of its own kind.
@@ -39,20 +40,9 @@ pub enum WgError {
     /// The management socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// What the background process said before it ended.
-    #[error("{message}")]
-    BackgroundFailed {
-        /// Its words.
-        message: String,
-        /// Its exit code.
-        exit_code: u8,
-    },
-    /// The background process ended without a word.
-    #[error("the background process was not ready yet when {how}; start with --foreground to see more")]
-    BackgroundDied {
-        /// What ended it.
-        how: String,
-    },
+    /// The background process.
+    #[error(transparent)]
+    Background(#[from] BackgroundError),
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -80,8 +70,10 @@ impl WgError {
                 _ => 1,
             },
             Self::Socket(SocketError::Served { .. } | SocketError::Foreign { .. }) => 3,
-            Self::BackgroundFailed { exit_code, .. } => *exit_code,
-            Self::Socket(SocketError::System { source, .. }) | Self::System { source, .. }
+            Self::Background(BackgroundError::Failed { exit_code, .. }) => *exit_code,
+            Self::Socket(SocketError::System { source, .. })
+            | Self::Background(BackgroundError::System { source, .. })
+            | Self::System { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 4

@@ -4,26 +4,28 @@
 //! management socket, or tells why it cannot. The background process ends on a signal, when its socket is removed, and when
 //! its interface is.
 
-mod background;
 mod environment;
 mod error;
-mod tunnel;
+pub(crate) mod tunnel;
 mod watch;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
-use clap::Parser;
+use clap::{Args, Parser};
 
 pub use environment::Environment;
 pub use error::WgError;
 
+use crate::background::{self, Readiness};
 use crate::logging;
 use crate::signals::Termination;
 use crate::uapi::{DIRECTORY, Server, Socket, Stopped};
-use background::Readiness;
 use tunnel::Tunnel;
+
+/// The name by which the process is listed.
+const NAME: &str = "dataplane-wg";
 
 /// Userspace WireGuard for one interface, managed with wg(8) and wg-quick(8).
 #[derive(Clone, Debug, Parser)]
@@ -35,6 +37,20 @@ pub struct Options {
     /// Where the management socket INTERFACE-NAME.sock is made; wg(8) looks for it in the default place only.
     #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
     pub socket_directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+    /// The form of the lines that are logged.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "human")]
+    pub log_format: logging::LogFormat,
+    /// The interface to create, 15 bytes at most.
+    // The kernel would choose a name for one without.
+    #[arg(value_name = "INTERFACE-NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub interface: String,
+}
+
+/// How the engine is made, for every program that makes one.
+#[derive(Clone, Debug, Default, Args)]
+pub struct EngineOptions {
     /// Workers, each with its own queue of the interface; by default one per CPU.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
@@ -42,10 +58,6 @@ pub struct Options {
     /// this processor has.
     #[arg(long, value_name = "NAME", env = "DATAPLANE_CIPHER", hide_env = true)]
     pub cipher: Option<String>,
-    /// The interface to create, 15 bytes at most.
-    // The kernel would choose a name for one without.
-    #[arg(value_name = "INTERFACE-NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub interface: String,
 }
 
 const AFTER_HELP: &str = "\
@@ -63,12 +75,13 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or environment, 3 interface o
 /// Runs the program with the command line and environment of this process.
 pub fn main() -> ExitCode {
     let options = Options::parse();
-    let readiness = Readiness::inherited();
+    let readiness = Readiness::inherited(NAME);
     let outcome = Environment::read(|name| std::env::var_os(name)).and_then(|environment| {
-        if options.foreground || environment.foreground {
+        if options.foreground || environment.foreground || readiness.is_awaited() {
             serve(&options, &environment, &readiness)
         } else {
-            background::start(&environment)
+            let stderr = if environment.logs_in_background { Stdio::inherit() } else { Stdio::null() };
+            Ok(background::start(stderr, None)?)
         }
     });
     match outcome {
@@ -82,13 +95,18 @@ pub fn main() -> ExitCode {
 
 /// Runs the interface until something ends it.
 fn serve(options: &Options, environment: &Environment, readiness: &Readiness) -> Result<(), WgError> {
-    logging::start(environment.log_level);
+    let settings = logging::Settings {
+        format: options.log_format,
+        level: environment.log_level,
+        ..logging::Settings::default()
+    };
+    logging::start(&settings);
     // Before the working directory changes.
     let directory = std::path::absolute(&options.socket_directory)
         .map_err(WgError::system("cannot make the socket directory's path absolute"))?;
     readiness.detach()?;
     let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
-    let mut tunnel = Tunnel::open(options, environment.tun_fd)?;
+    let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, &options.engine)?;
     let name = tunnel.name().to_owned();
     let socket = match environment.uapi_fd {
         Some(number) => {

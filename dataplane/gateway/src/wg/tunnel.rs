@@ -11,7 +11,7 @@ use dataplane_io::tun::TunError;
 use dataplane_proto::node::ConfigProblem;
 
 use super::watch::Watch;
-use super::{Options, WgError};
+use super::{EngineOptions, WgError};
 use crate::uapi::{
     AllowedIp, Device, DeviceError, DeviceSnapshot, DeviceStatus, PeerRequest, PeerSnapshot, SetRequest,
     WorkerStatus,
@@ -21,7 +21,7 @@ use crate::uapi::{
 const MTU: u16 = 1420;
 
 /// An interface that carries packets for as long as this lives.
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     handle: InterfaceHandle,
     name: String,
     watch: Watch,
@@ -29,10 +29,9 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes the interface of the options' name, or takes over the one behind the inherited descriptor `tun_fd`. It has neither key nor
+    /// Makes the interface `name`, or takes over the one behind the inherited descriptor `tun_fd`. It has neither key nor
     /// peer, and sockets only while its link is up.
-    pub(super) fn open(options: &Options, tun_fd: Option<i32>) -> Result<Self, WgError> {
-        let name = options.interface.as_str();
+    pub(crate) fn open(name: &str, tun_fd: Option<i32>, options: &EngineOptions) -> Result<Self, WgError> {
         let workers = options.workers.map_or(Workers::Auto, |count| Workers::Count(count.into()));
         let interface =
             match tun_fd {
@@ -55,12 +54,17 @@ impl Tunnel {
     }
 
     /// The name of the interface, by the kernel's word.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    /// Opens its sockets now that its link is up, so that whatever stands in the way is told to the caller.
+    pub(crate) fn listen(&self) -> Result<(), WgError> {
+        Ok(self.watch.link_is_up(&self.handle)?)
+    }
+
     /// What looks after the link and tells when it is gone.
-    pub(super) fn watch(&self) -> &Watch {
+    pub(crate) fn watch(&self) -> &Watch {
         &self.watch
     }
 }

@@ -17,7 +17,7 @@ use super::WgError;
 
 /// Two threads that wait: one for the link, one for the engine's events.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     gone: UnixStream,
     state: Arc<State>,
 }
@@ -61,6 +61,12 @@ impl Watch {
         self.state.open.load(Ordering::Acquire)
     }
 
+    /// The link has been set up by this program: opens the sockets without waiting for the kernel to tell of it.
+    pub(super) fn link_is_up(&self, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
+        self.state.up.store(true, Ordering::Release);
+        self.state.set(true, handle)
+    }
+
     /// Opens the sockets where the link is up and they could not be opened before.
     pub(super) fn open_sockets(&self, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
         if !self.state.up.load(Ordering::Acquire) {
@@ -82,8 +88,10 @@ impl State {
     fn turn(&self, up: bool, handle: &InterfaceHandle) {
         // Release pairs with the acquire of whoever asks: it sees a link that is up no later than sockets that are open.
         self.up.store(up, Ordering::Release);
-        if let Err(error) = self.set(up, handle) {
-            tracing::error!("the link is up, but nothing can be received: {error}");
+        match self.set(up, handle) {
+            // The program is about to end.
+            Ok(()) | Err(InterfaceError::Stopped(_)) => {}
+            Err(error) => tracing::error!("the link is up, but nothing can be received: {error}"),
         }
     }
 

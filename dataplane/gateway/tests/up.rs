@@ -1,0 +1,262 @@
+//! `dataplane up`, `down` and `reload` as processes, in namespaces of their own.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use support::{eventually, inside, ok, sh};
+
+const KEY: &str = "QMVSYcTWXZcJNGkAcdNAxQqJPeVmoaT13CAWAWDYCXg=";
+const PEER: &str = "iqc4h5/rFqUtdV9eYzsqBmgwzcEHPH7gra+4S0mgXk0=";
+const OTHER: &str = "OBR9fdAY6QbNb1LZ8n3TjuN/IbnjpUTWH1xSfI+KTnA=";
+
+/// Writes /run/NAME.conf for its owner alone.
+fn write(name: &str, text: &str) {
+    std::fs::write(format!("/run/{name}.conf"), text).unwrap();
+    ok(&format!("chmod 600 /run/{name}.conf"));
+}
+
+/// A file that asks for most of what there is.
+fn full(more: &str) -> String {
+    format!(
+        "[Interface]\nPrivateKey = {KEY}\nAddress = 10.99.0.1/24, fd99::1/64\nListenPort = 51899\nMTU = 1380\n{more}\n\
+         [Peer]\nPublicKey = {PEER}\nPresharedKey = {KEY}\nAllowedIPs = 10.99.0.2/32, fd99::2/128, 10.98.0.0/16, fd98::/16\n\
+         Endpoint = 192.0.2.7:51820\nPersistentKeepalive = 25\n"
+    )
+}
+
+/// Everything of the kernel that a file may change, without what changes by itself.
+fn kernel() -> String {
+    ok(
+        "ip -br link | grep -v DOWN | awk '{print $1, $2}'; ip -br addr | sed 's/fe80[^ ]*//'; ip route show table all; \
+        ip -6 route show table all | grep -v -e fe80 -e ff00; ip rule; ip -6 rule; nft list tables 2>/dev/null; true",
+    )
+}
+
+/// Whether a process carries an interface.
+fn runs() -> bool {
+    sh("pgrep -x dataplane").0 == 0
+}
+
+#[test]
+fn an_interface_comes_up_by_its_file_and_down_without_a_trace() {
+    if !inside("an_interface_comes_up_by_its_file_and_down_without_a_trace", &["wg"]) {
+        return;
+    }
+    let before = kernel();
+    let hooks = "PreUp = echo preup-%i >>/run/log\nPostUp = wg show %i listen-port >>/run/log\n\
+                 PreDown = wg show %i listen-port >>/run/log\nPostDown = echo postdown-%i >>/run/log";
+    write("up0", &full(hooks));
+    ok("dataplane up /run/up0.conf");
+    assert!(runs());
+    let shown = ok("wg show up0 dump");
+    assert!(shown.contains(&format!("{PEER}\t{KEY}\t192.0.2.7:51820\t")), "{shown}");
+    assert!(shown.contains("\t51899\toff\n"), "{shown}");
+    assert!(ok("ip link show up0").contains("mtu 1380"));
+    assert!(
+        ok("ip route show dev up0").contains("10.98.0.0/16 scope link"),
+        "{}",
+        ok("ip route show dev up0")
+    );
+    assert!(ok("ip -6 route show dev up0").contains("fd98::/16"));
+    assert_eq!(ok("cat /run/log"), "preup-up0\n51899\n");
+    let (code, text) = sh("dataplane up /run/up0.conf");
+    assert_eq!((code, text.contains("interface up0 exists already")), (3, true), "{text}");
+
+    ok("dataplane down up0 2>&1 || dataplane down /run/up0.conf");
+    assert!(!runs(), "the process has ended when `down` returns");
+    assert_eq!(ok("cat /run/log"), "preup-up0\n51899\n51899\npostdown-up0\n");
+    assert_eq!(kernel(), before);
+    assert_eq!(ok("ls /run/wireguard"), "");
+    let (code, text) = sh("dataplane down up0");
+    assert_eq!((code, text.contains("up0 was not brought up by `dataplane up`")), (2, true), "{text}");
+}
+
+#[test]
+fn a_default_route_goes_by_mark_and_leaves_nothing_behind() {
+    if !inside("a_default_route_goes_by_mark_and_leaves_nothing_behind", &["wg", "nft"]) {
+        return;
+    }
+    let before = kernel();
+    let text = full("").replace("AllowedIPs = ", "AllowedIPs = 0.0.0.0/0, ::/0, ");
+    write("up0", &text);
+    for end in [
+        "dataplane down /run/up0.conf",
+        "pkill -x dataplane",
+        "ip link del up0",
+        "rm /run/wireguard/up0.sock",
+    ] {
+        ok("dataplane up /run/up0.conf");
+        assert_eq!(ok("wg show up0 fwmark"), "0xca6c\n");
+        assert!(ok("ip rule").contains("not from all fwmark 0xca6c lookup 51820"), "{}", ok("ip rule"));
+        assert!(ok("ip rule").contains("from all lookup main suppress_prefixlength 0"));
+        assert!(ok("ip -6 route show table 51820").contains("default dev up0"));
+        assert!(ok("nft list table ip dataplane-up0").contains("ip daddr 10.99.0.1"));
+        ok(end);
+        eventually(end, || !runs());
+        assert_eq!(kernel(), before, "{end}");
+        assert_eq!(ok("ls /run/wireguard"), "", "{end}");
+    }
+    // Killed, it can take nothing back: the next one does.
+    ok("dataplane up /run/up0.conf && pkill -KILL -x dataplane");
+    eventually("the process is gone", || !runs());
+    assert!(ok("ip rule").contains("lookup 51820"));
+    ok("dataplane up /run/up0.conf && pkill -KILL -x dataplane");
+    eventually("the process is gone", || !runs());
+    ok("dataplane down /run/up0.conf");
+    assert_eq!(kernel(), before);
+}
+
+#[test]
+fn what_fails_on_the_way_up_is_told_and_leaves_nothing_half_done() {
+    if !inside("what_fails_on_the_way_up_is_told_and_leaves_nothing_half_done", &["wg", "nft"]) {
+        return;
+    }
+    ok("ip tuntap add dev d0 mode tun && ip link set d0 up && ip route add 10.98.0.0/16 dev d0");
+    let before = kernel();
+    let default = full("").replace("AllowedIPs = ", "AllowedIPs = 0.0.0.0/0, ");
+    let cases = [
+        ("PostUp = false", 1, "up0.conf:6: PostUp `false` failed: exit status: 1"),
+        ("PreUp = false", 1, "up0.conf:6: PreUp `false` failed: exit status: 1"),
+        (
+            "",
+            1,
+            "cannot add the route to 10.98.0.0/16 in table 254: File exists (os error 17); another interface has it",
+        ),
+    ];
+    for (more, code, message) in cases {
+        let text = if more.is_empty() { default.clone() } else { full(more).replace("10.98.0.0/16, ", "") };
+        write("up0", &text);
+        for command in ["dataplane up /run/up0.conf", "dataplane up -f /run/up0.conf"] {
+            let (found, text) = sh(command);
+            assert_eq!((found, text.contains(message)), (code, true), "{command} {more}: {text}");
+            assert!(!runs());
+            assert_eq!(kernel(), before, "{more}");
+            assert_eq!(ok("ls -A /run/wireguard"), "", "{more}");
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_refused_with_place_expectation_and_remedy_before_anything_happens() {
+    if !inside("bad_input_is_refused_with_place_expectation_and_remedy_before_anything_happens", &["wg"]) {
+        return;
+    }
+    let before = kernel();
+    let peers = format!(
+        "[Peer]\nPublicKey={PEER}\nAllowedIPs=10.1.0.0/16\n[Peer]\nPublicKey={OTHER}\nAllowedIPs=10.1.0.0/16\n"
+    );
+    let long = format!("[Interface]\nPostUp = {}\n", "a".repeat(1 << 20));
+    let cases: [(&str, Vec<u8>, i32, &str); 10] = [
+        (
+            "key",
+            b"[Interface]\nColour = red\n".into(),
+            2,
+            "key.conf:2: unknown key `Colour` in [Interface]; keys there are",
+        ),
+        ("value", b"[Interface]\nMTU = 1\n".into(), 2, "value.conf:2: `MTU` is `1`: expected bytes from 576"),
+        (
+            "mtu6",
+            b"[Interface]\nMTU=600\nAddress=fd00::1/64\n".into(),
+            2,
+            "mtu6.conf:2: MTU: IPv6 needs 1280 at least: raise",
+        ),
+        (
+            "twice",
+            format!("[Interface]\n{peers}").into(),
+            2,
+            "twice.conf:5: allowed IP 10.1.0.0/16 belongs to the peer at line 2",
+        ),
+        (
+            "keyfile",
+            b"[Interface]\nPrivateKeyFile = none\n".into(),
+            2,
+            "keyfile.conf:2: PrivateKeyFile /run/none cannot be read: No such",
+        ),
+        (
+            "notkey",
+            b"[Interface]\nPrivateKeyFile = key.conf\n".into(),
+            2,
+            "PrivateKeyFile /run/key.conf holds something else: expected a key",
+        ),
+        (
+            "dns",
+            b"[Interface]\nAddress=10.0.0.1/24\nDNS = 9.9.9.9\n".into(),
+            2,
+            "dns.conf:3: DNS: there is neither resolvconf nor resolvectl",
+        ),
+        ("long", long.into(), 2, "long.conf:2: the line is longer than 64 KiB"),
+        ("utf8", b"[Interface]\nPostUp = \xff\xfe\n".into(), 2, "utf8.conf:2: expected text in UTF-8"),
+        (
+            "port",
+            format!("[Interface]\nPrivateKey={KEY}\nListenPort = 5555\n").into(),
+            3,
+            "port.conf:3: ListenPort: ",
+        ),
+    ];
+    let _taken = std::net::UdpSocket::bind("0.0.0.0:5555").unwrap();
+    for (name, text, code, message) in cases {
+        std::fs::write(format!("/run/{name}.conf"), text).unwrap();
+        if name == "dns" && sh("command -v resolvconf resolvectl").0 == 0 {
+            continue;
+        }
+        for command in ["up", "up -f"] {
+            let (found, text) = sh(&format!("dataplane {command} /run/{name}.conf"));
+            assert_eq!((found, text.contains(message)), (code, true), "{command} {name}: {text}");
+            assert_eq!(kernel(), before, "{name}");
+        }
+    }
+    let (code, text) = sh("dataplane up /run/missing.conf");
+    assert_eq!((code, text.contains("missing.conf: cannot be read: No such file")), (2, true), "{text}");
+    write("rights", &full(""));
+    let (code, text) = sh("setpriv --bounding-set=-all --inh-caps=-all dataplane up /run/rights.conf");
+    assert_eq!((code, text.contains("CAP_NET_ADMIN")), (4, true), "{text}");
+    assert_eq!(kernel(), before);
+    let (code, text) = sh("LOG_LEVEL=loud dataplane up -f /run/rights.conf");
+    assert_eq!((code, text.contains("LOG_LEVEL is `loud`: expected silent")), (2, true), "{text}");
+}
+
+#[test]
+fn a_signal_in_the_foreground_or_while_a_command_runs_undoes_everything() {
+    if !inside("a_signal_in_the_foreground_or_while_a_command_runs_undoes_everything", &["wg"]) {
+        return;
+    }
+    let before = kernel();
+    write("up0", &full("PostDown = echo down >/run/log"));
+    let wait = "while ! wg show up0 >/dev/null 2>&1; do sleep 0.02; done";
+    for signal in ["TERM", "INT", "HUP"] {
+        let script =
+            format!("set -m; dataplane up -f /run/up0.conf & {wait}; sleep 0.3; kill -{signal} $!; wait $!");
+        let (code, text) = sh(&script);
+        assert_eq!(code, 0, "{signal}: {text}");
+        assert_eq!(kernel(), before, "{signal}");
+        assert_eq!(ok("cat /run/log; rm /run/log"), "down\n");
+    }
+    write("up0", &full("PostUp = sleep 100"));
+    for command in ["dataplane up -f", "dataplane up"] {
+        let script = format!("set -m; {command} /run/up0.conf & {wait}; sleep 0.3; kill -TERM $!; wait $!");
+        let (code, text) = sh(&script);
+        assert_eq!((code, text.contains("interrupted: everything")), (130, true), "{text}");
+        assert_eq!(kernel(), before, "{command}");
+        eventually("the command has been ended", || sh("pgrep -x sleep").0 != 0);
+    }
+}
+
+#[test]
+fn equal_names_in_two_network_namespaces_do_not_collide() {
+    if !inside("equal_names_in_two_network_namespaces_do_not_collide", &["wg"]) {
+        return;
+    }
+    write("up0", &full(""));
+    ok("mkdir /run/netns && ip netns add other && ip -n other link set lo up");
+    ok("dataplane up /run/up0.conf");
+    let other = "ip netns exec other dataplane";
+    let (code, text) = sh(&format!("{other} up /run/up0.conf"));
+    assert_eq!((code, text.contains("is served by another process")), (3, true), "{text}");
+    ok(&format!("{other} up --run-dir /run/other /run/up0.conf"));
+    let (code, text) = sh(&format!("{other} down /run/up0.conf"));
+    assert_eq!((code, text.contains("is in another network namespace")), (2, true), "{text}");
+    ok("dataplane down /run/up0.conf");
+    ok("ip -n other link show up0");
+    ok(&format!("DATAPLANE_RUN_DIR=/run/other {other} down /run/up0.conf"));
+    assert_eq!(ok("ls /run/other /run/wireguard"), "/run/other:\n\n/run/wireguard:\n");
+}
