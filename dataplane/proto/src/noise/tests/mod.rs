@@ -6,6 +6,7 @@ use zeroize::ZeroizeOnDrop;
 
 mod recorded;
 mod snow;
+mod vectors;
 
 pub(super) const TIMESTAMP: [u8; 12] = [0x40, 0, 0, 0, 0, 0, 0, 10, 1, 2, 3, 4];
 
