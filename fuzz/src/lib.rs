@@ -7,6 +7,7 @@
 mod aead;
 mod config;
 mod datagram;
+mod engine_sim;
 mod gate;
 mod handshake;
 mod inner;
@@ -20,6 +21,7 @@ mod trains;
 pub use aead::aead;
 pub use config::{config, uapi};
 pub use datagram::{classify, messages};
+pub use engine_sim::engine_sim;
 pub use gate::gate;
 pub use handshake::handshake;
 pub use inner::inner_ip;
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("memory", memory),
     ("trains", trains),
+    ("engine_sim", engine_sim),
 ];
 
 /// The Internet checksum (RFC 1071), written down as the RFC says it and as slowly: what the fast one is held against.

@@ -110,9 +110,11 @@ fn every_target_has_a_program_for_the_fuzzer() {
 #[test]
 fn every_target_takes_bytes_of_any_length() {
     // A cheap sweep that needs no corpus: counting bytes under every first byte that means something.
-    for (_, target) in TARGETS {
+    for (name, target) in TARGETS {
+        // A whole network costs as much as a thousand messages.
+        let step = if *name == "engine_sim" { 31 } else { 1 };
         for first in [0_u8, 1, 2, 3, 4, 0x40, 0x45, 0x4f, 0x60, 0xff] {
-            for len in (0..200).chain([576, 1500, 65_535]) {
+            for len in (0..200).step_by(step).chain([576, 1500, 65_535]) {
                 let mut data: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
                 if let Some(byte) = data.first_mut() {
                     *byte = first;

@@ -62,6 +62,17 @@ impl Random {
         least + Duration::from_micros(self.below(span + 1))
     }
 
+    /// A number below `end` for what happens too often and matters too little to spend tape on: who is first, how long a
+    /// thread takes to look up.
+    pub(crate) fn small(&mut self, end: u64) -> u64 {
+        self.generator.next_u64() % end.max(1)
+    }
+
+    /// A short time up to `most`, chosen as [`Random::small`] does.
+    pub(crate) fn moment(&mut self, most: Duration) -> Duration {
+        Duration::from_nanos(self.small(most.as_nanos() as u64 + 1))
+    }
+
     /// One of these; `None` if there are none.
     pub fn one_of<'a, T>(&mut self, these: &'a [T]) -> Option<&'a T> {
         let at = self.below(these.len() as u64) as usize;

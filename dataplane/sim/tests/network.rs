@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use dataplane_sim::{Conditions, Failure, Network};
+use dataplane_sim::{Conditions, Failure, Network, scenarios};
 
 fn talk(seed: u64) -> Result<Network, Box<Failure>> {
     let mut net = Network::new("talk", seed);
@@ -26,4 +26,12 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_gives_others() {
     let hash = |seed| talk(seed).unwrap_or_else(|failure| panic!("{failure}")).hash();
     assert_eq!(hash(1), hash(1));
     assert_ne!(hash(1), hash(2));
+}
+
+#[test]
+fn a_whole_storm_gives_the_same_bytes_twice() {
+    let run = || {
+        scenarios::run("whole", 7, false).expect("the scenario").unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    assert_eq!(run(), run());
 }

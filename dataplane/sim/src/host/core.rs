@@ -106,7 +106,7 @@ impl Core {
             for _ in 0..BATCH_MAX {
                 let Some(received) = self.inbox.pop_front() else { break };
                 // Now and then the kernel hands several over as one train.
-                let join = random.chance(500_000);
+                let join = random.small(2) == 0;
                 self.collect(&received, join);
             }
             self.receive(now, newest, Some(moved), out);

@@ -132,7 +132,7 @@ impl Engine {
         out: &mut Effects,
     ) -> Result<(), Restless> {
         let cores = self.cores.len();
-        let first = random.below(cores as u64) as usize;
+        let first = random.small(cores as u64) as usize;
         for _ in 0..TURNS_MAX {
             let mut busy = false;
             for at in 0..cores {
@@ -213,7 +213,7 @@ impl Engine {
 
     fn hear(&mut self, now: Instant, random: &mut Random) -> bool {
         let cores = self.cores.len();
-        let first = random.below(cores as u64) as usize;
+        let first = random.small(cores as u64) as usize;
         let mut busy = false;
         for at in (0..cores).map(|at| (first + at) % cores) {
             let core = CoreId(at as u8);

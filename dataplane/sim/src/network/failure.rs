@@ -15,8 +15,8 @@ const LINES_SHOWN: usize = 60;
 pub struct Failure {
     /// The scenario, as `scripts/sim` knows it.
     pub scenario: String,
-    /// The seed of the run.
-    pub seed: u64,
+    /// The seed of the run; `None` where its choices were read from a tape.
+    pub seed: Option<u64>,
     /// When in virtual time.
     pub at: Instant,
     /// What does not hold.
@@ -32,8 +32,13 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         let seconds = at.as_nanos() as f64 / 1e9;
-        writeln!(f, "{scenario}, seed {seed}, {seconds:.6} s: {violation}")?;
-        write!(f, "see it again: scripts/sim {scenario} --seed {seed} --trace")
+        match seed {
+            Some(seed) => {
+                writeln!(f, "{scenario}, seed {seed}, {seconds:.6} s: {violation}")?;
+                write!(f, "see it again: scripts/sim {scenario} --seed {seed} --trace")
+            }
+            None => write!(f, "{scenario}, {seconds:.6} s: {violation}"),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Network {
         }
     }
 
-    /// Every link is good again, and every host awake.
+    /// Every link is good again, and the network whole.
     pub fn calm(&mut self) {
         self.partition(&[]);
         for link in &mut self.links {
@@ -125,6 +125,14 @@ impl Network {
     pub fn suspend(&mut self, host: HostId, time: Duration) {
         self.hosts[usize::from(host.0)].asleep_until = self.now + time;
         self.trace.note(self.now, What::Note { host: host.0, text: "falls asleep" });
+    }
+
+    /// A host sleeps no longer, and its control thread stalls no longer.
+    pub fn wake_up(&mut self, host: HostId) {
+        let here = &mut self.hosts[usize::from(host.0)];
+        (here.asleep_until, here.stalled_until) = (self.now, self.now);
+        self.poke(host.0);
+        self.wake(host.0);
     }
 
     /// The control thread of a host does nothing for so long; its workers go on.

@@ -92,7 +92,7 @@ enum Event {
 /// A whole network in virtual time.
 pub struct Network {
     scenario: String,
-    seed: u64,
+    seed: Option<u64>,
     now: Instant,
     agenda: Agenda<Event>,
     /// The choices of the run.
@@ -122,15 +122,15 @@ pub struct Network {
 impl Network {
     /// An empty world whose choices follow from a seed.
     pub fn new(scenario: &str, seed: u64) -> Self {
-        Self::with(scenario, seed, Random::seeded(seed))
+        Self::with(scenario, Some(seed), Random::seeded(seed))
     }
 
     /// An empty world whose choices are read from a tape.
     pub fn from_tape(scenario: &str, tape: &[u8]) -> Self {
-        Self::with(scenario, 0, Random::from_tape(tape))
+        Self::with(scenario, None, Random::from_tape(tape))
     }
 
-    fn with(scenario: &str, seed: u64, random: Random) -> Self {
+    fn with(scenario: &str, seed: Option<u64>, random: Random) -> Self {
         Self {
             scenario: scenario.to_owned(),
             seed,

@@ -184,14 +184,14 @@ impl Network {
             self.work_by(host, due);
         }
         if let Some(due) = control {
-            let latency = self.random.between(Duration::ZERO, CONTROL_LATENCY);
+            let latency = self.random.moment(CONTROL_LATENCY);
             self.control_by(host, due.max(self.now) + latency);
         }
     }
 
     /// Something is ready at a host: its workers look soon.
     pub(super) fn poke(&mut self, host: u8) {
-        let latency = self.random.between(Duration::ZERO, WORK_LATENCY);
+        let latency = self.random.moment(WORK_LATENCY);
         self.work_by(host, self.now + latency);
     }
 

@@ -97,6 +97,7 @@ impl Storm {
         net.run_until(self.until)?;
         for host in all(cast) {
             net.switch_on(host)?;
+            net.wake_up(host);
             net.use_all_addresses(host);
             net.set_wall_clock(host, 0);
         }
