@@ -7,6 +7,7 @@ use dataplane_proto::node::{Change as NodeChange, InterfaceSnapshot as NodeSnaps
 use dataplane_wire::{InterfaceId, PeerId};
 
 use crate::applied::{self, Applied};
+use crate::config::Offloads;
 use crate::control::Request;
 use crate::error::{InterfaceError, Stopped};
 use crate::peer::{Desired, Peer};
@@ -157,6 +158,8 @@ pub struct InterfaceSnapshot {
     pub listen_port: u16,
     /// The mark of its outer datagrams; 0 for none.
     pub mark: u32,
+    /// Which offloads are in use: those of UDP on this kernel, and those of the TUN device where there is one.
+    pub offloads: Offloads,
     /// Keys and peers.
     pub device: NodeSnapshot,
 }

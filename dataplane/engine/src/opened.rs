@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use dataplane_io::inner::Inner;
-use dataplane_io::socket::{BindRequest, Group, SocketRole, bind_group, set_mark};
+use dataplane_io::socket::{BindRequest, Group, OffloadConfig, SocketRole, bind_group, set_mark};
 use dataplane_io::steer::Steering;
 use dataplane_io::tun;
 use dataplane_proto::keys::Secret;
@@ -283,7 +283,10 @@ impl Control {
         let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
         let device = self.node.snapshot(id).ok_or(InterfaceError::Unknown)?;
         let listen_port = opened.bound.unwrap_or(opened.port);
-        Ok(InterfaceSnapshot { listen_port, mark: opened.mark, device })
+        let udp = OffloadConfig { gso: self.offloads.gso, gro: self.offloads.gro }.offloads();
+        let tun = opened.device.as_ref().map_or(tun::Offloads::NONE, tun::Device::offloads);
+        let offloads = Offloads { gso: udp.gso.is_on(), gro: udp.gro.is_on(), tso: tun.tso, uso: tun.uso };
+        Ok(InterfaceSnapshot { listen_port, mark: opened.mark, offloads, device })
     }
 
     pub(crate) fn remove_interface(

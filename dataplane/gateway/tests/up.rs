@@ -260,3 +260,149 @@ fn equal_names_in_two_network_namespaces_do_not_collide() {
     ok(&format!("DATAPLANE_RUN_DIR=/run/other {other} down /run/up0.conf"));
     assert_eq!(ok("ls /run/other /run/wireguard"), "/run/other:\n\n/run/wireguard:\n");
 }
+
+/// FT-12: a broken file changes nothing, the same file changes nothing, another changes what differs.
+#[test]
+fn a_reload_changes_what_differs_or_nothing() {
+    if !inside("a_reload_changes_what_differs_or_nothing", &["wg"]) {
+        return;
+    }
+    write("up0", &full(""));
+    ok("dataplane up /run/up0.conf");
+    // It has roamed, which a reload of the same file leaves as it is.
+    ok(&format!("wg set up0 peer {PEER} endpoint 198.51.100.9:9"));
+    let state = || kernel() + &ok("wg showconf up0; cat /run/wireguard/up0.state.json");
+    let before = state();
+    assert_eq!(ok("dataplane reload /run/up0.conf"), "/run/up0.conf: nothing has changed\n");
+    assert_eq!(state(), before);
+    let (other, taken) =
+        (format!("[Peer]\nPublicKey={OTHER}\nAllowedIPs=10.98.0.0/16\n"), "ListenPort = 5555");
+    let _taken = std::net::UdpSocket::bind("0.0.0.0:5555").unwrap();
+    ok("ip tuntap add dev d0 mode tun && ip link set d0 up && ip route add 10.77.0.0/16 dev d0");
+    let before = state();
+    let broken = [
+        (full("Colour = red"), 2, "up0.conf:6: unknown key `Colour`"),
+        (full("") + &other, 2, "up0.conf:13: allowed IP 10.98.0.0/16 belongs to the peer at line 7"),
+        (full("").replace("ListenPort = 51899", taken), 3, "up0.conf:4: ListenPort: port 5555 is in use"),
+        (
+            full("").replace("10.98.0.0/16", "10.96.0.0/16, 10.77.0.0/16"),
+            1,
+            "route to 10.77.0.0/16 in table 254: File exists",
+        ),
+    ];
+    for (text, code, message) in broken {
+        write("up0", &text);
+        let (found, said) = sh("dataplane reload /run/up0.conf");
+        assert_eq!((found, said.contains(message)), (code, true), "{said}");
+        assert_eq!(state(), before, "{message}");
+    }
+    let text = full("").replace("MTU = 1380", "MTU = 1300").replace("10.98.0.0/16", "10.97.0.0/16");
+    write("up0", &(text.replace("10.99.0.1/24", "10.95.0.1/24") + &other));
+    let said = ok("dataplane reload /run/up0.conf");
+    assert!(said.contains("peers: 1 added, 0 removed, 1 changed; addresses and routes: "), "{said}");
+    assert!(ok("wg show up0 allowed-ips").contains(&format!("{OTHER}\t10.98.0.0/16")));
+    assert!(ok("wg show up0 endpoints").contains("198.51.100.9:9"), "the peer is left where it is");
+    assert!(ok("ip link show up0").contains("mtu 1300"));
+    let routes = ok("ip route show dev up0");
+    assert!(
+        routes.contains("10.97.0.0/16") && routes.contains("10.98.0.0/16") && routes.contains("10.95.0.0/24"),
+        "{routes}"
+    );
+    assert!(!routes.contains("10.99.0.0/24"), "{routes}");
+    ok("dataplane down /run/up0.conf");
+    let (code, text) = sh("dataplane reload /run/up0.conf");
+    assert_eq!((code, text.contains("was not brought up by")), (2, true), "{text}");
+}
+
+#[test]
+fn status_shows_interfaces_or_says_why_it_cannot() {
+    if !inside("status_shows_interfaces_or_says_why_it_cannot", &["wg"]) {
+        return;
+    }
+    assert!(ok("dataplane status").contains("no interface is up"));
+    let (code, text) = sh("dataplane status up0");
+    assert_eq!(
+        (code, text.contains("up0 has no management socket in /var/run/wireguard: bring it up")),
+        (2, true),
+        "{text}"
+    );
+    write("up0", &full(""));
+    ok("dataplane up /run/up0.conf --workers 2 && dataplane-wg other");
+    let page = ok("dataplane status up0");
+    for part in [
+        "up0  up\n",
+        "port 51899, mark none, MTU 1380",
+        "10.99.0.1/24, fd99::1/64",
+        "/run/up0.conf",
+        "backend     udp: ",
+        "udp_gso on",
+        PEER,
+        "direct to 192.0.2.7:51820, keepalive 25 s",
+        "no handshake yet",
+        "\n       1 ",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    assert!(!page.contains('\u{1b}'), "no colour where there is no terminal");
+    let json = ok("dataplane status --json");
+    for part in ["\"schema_version\": 1", "\"name\": \"other\"", "\"mtu_bytes\": 1380", "\"tun_tso\": \"on\""]
+    {
+        assert!(json.contains(part), "{part}: {json}");
+    }
+    assert!(!json.contains(KEY) && !page.contains(KEY), "no secret");
+    let (code, text) = sh("dataplane top up0");
+    assert_eq!((code, text.contains("top needs a terminal: use `dataplane status`")), (1, true), "{text}");
+    let (code, text) = sh("setpriv --reuid=65534 --clear-groups dataplane status up0");
+    assert_eq!((code, text.contains("only its owner may ask it: run as root")), (4, true), "{text}");
+    ok("pkill -KILL -x dataplane; while pgrep -x dataplane; do sleep 0.02; done");
+    let (code, text) = sh("dataplane status up0");
+    assert_eq!(
+        (code, text.contains("its process is gone; `dataplane down up0` takes back")),
+        (1, true),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_saved_file_is_what_the_interface_has_become() {
+    if !inside("a_saved_file_is_what_the_interface_has_become", &["wg"]) {
+        return;
+    }
+    write("up0", &full("SaveConfig = true\nPostDown = true %i"));
+    for end in ["dataplane down /run/up0.conf", "pkill -x dataplane"] {
+        ok("dataplane up /run/up0.conf");
+        ok(&format!("wg set up0 peer {OTHER} allowed-ips 10.55.0.0/16; ip addr add 10.66.0.1/32 dev up0"));
+        ok(end);
+        eventually(end, || !runs());
+        let saved = std::fs::read_to_string("/run/up0.conf").unwrap();
+        for line in [
+            OTHER,
+            "10.55.0.0/16",
+            "Address = 10.66.0.1/32",
+            "PostDown = true %i",
+            "SaveConfig = true",
+            "MTU = 1380",
+        ] {
+            assert!(saved.contains(line), "{line}: {saved}");
+        }
+        assert!(ok("stat -c %a /run/up0.conf").starts_with("600"));
+        write("up0", &full("SaveConfig = true\nPostDown = true %i"));
+    }
+}
+
+#[test]
+fn logs_are_lines_or_json_as_asked() {
+    if !inside("logs_are_lines_or_json_as_asked", &[]) {
+        return;
+    }
+    write("up0", &full(""));
+    let run = |options: &str| {
+        sh(&format!("set -m; {options} & while [ ! -e /run/wireguard/up0.state.json ]; do sleep 0.02; done; sleep 0.5; kill $!; wait $!")).1
+    };
+    let json = run("dataplane up -f --log-format json /run/up0.conf");
+    assert!(json.contains("\"message\":\"up0 is up\"") && json.starts_with('{'), "{json}");
+    assert!(run("dataplane up -f /run/up0.conf").contains("INFO up0 is up"));
+    assert!(!run("LOG_LEVEL=warn dataplane up -f /run/up0.conf").contains("up0 is up"));
+    assert!(run("RUST_LOG=dataplane_gateway=debug dataplane up -f /run/up0.conf").contains("AddRoute"));
+}

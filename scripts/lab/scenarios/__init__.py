@@ -1,3 +1,3 @@
 """All scenarios: importing this declares them."""
 
-from . import flows, hostile, input, networks, roaming, scale, sessions, tools, wire  # noqa: F401
+from . import flows, hostile, input, networks, operate, roaming, scale, sessions, tools, wire  # noqa: F401

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, up};
+use crate::{demo, status, top, up};
 
 /// A data plane for gateways: WireGuard at the speed of the machine.
 #[derive(Debug, Parser)]
@@ -32,6 +32,12 @@ enum Command {
     Up(up::Options),
     /// Takes down an interface that `up` has brought up, with everything that belongs to it.
     Down(up::Target),
+    /// Reads the file of an interface that is up, and changes what differs: all of it, or nothing where the file is wrong.
+    Reload(up::Target),
+    /// Shows interfaces, their peers, and what the program behind them counts.
+    Status(status::Options),
+    /// Shows an interface at work: throughput, peers, workers, drops.
+    Top(top::Options),
     /// Reads a configuration file and names everything that is wrong with it.
     Check {
         /// A file, or the name of an interface for /etc/wireguard/NAME.conf.
@@ -74,6 +80,12 @@ impl Failure {
     }
 }
 
+impl From<status::StatusError> for Failure {
+    fn from(error: status::StatusError) -> Self {
+        Self { exit_code: error.exit_code(), message: error.to_string() }
+    }
+}
+
 impl From<up::UpError> for Failure {
     fn from(error: up::UpError) -> Self {
         Self { exit_code: error.exit_code(), message: error.to_string() }
@@ -99,6 +111,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Genpsk => keys::generate(crate::keys::random_preshared_key),
         Command::Pubkey => keys::derive_public(io::stdin().lock()),
         Command::Up(options) => Ok(up::up(&options)?),
+        Command::Reload(target) => say(&format!("{}: {}", target.file, up::reload(&target)?)),
+        Command::Status(options) => Ok(status::main(&options)?),
+        Command::Top(options) => Ok(top::main(&options)?),
         Command::Down(target) => Ok(up::down(&target)?),
         Command::Check { file } => check::check(&file),
         Command::Doctor(options) => doctor::doctor(&options),

@@ -1,6 +1,6 @@
 //! What a program behind an interface tells of itself, beside what the protocol of `wg` has words for.
 //!
-//! The answer to `status=1`: `version`, `cipher`, then for each worker a line `worker=N`, its counters by their names, and its
+//! The answer to `status=1`: `version`, `cipher`, `backend`, `backend_reason`, `offload_NAME=on|off`, then for each worker a line `worker=N`, its counters by their names, and its
 //! drops as `drop_REASON`; those that are zero are left out.
 
 use std::fmt;
@@ -15,6 +15,12 @@ pub struct DeviceStatus {
     pub version: String,
     /// The provider of the cipher.
     pub cipher: String,
+    /// What moves datagrams.
+    pub backend: String,
+    /// Why this one.
+    pub backend_reason: String,
+    /// What of the kernel's offloads is in use: names, and `on` or `off`, with a reason where it is known.
+    pub offloads: Vec<(String, String)>,
     /// Each worker, in order.
     pub workers: Vec<WorkerStatus>,
 }
@@ -26,6 +32,19 @@ pub struct WorkerStatus {
     pub counters: Vec<(String, u64)>,
     /// Packets that went no further, by reason.
     pub drops: Vec<(String, u64)>,
+}
+
+impl WorkerStatus {
+    /// A counter; zero for one that it has not.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count)
+    }
+
+    /// The share of time in which it had work, 0 to 1.
+    pub fn busy_ratio(&self) -> f64 {
+        let (busy, idle) = (self.counter("busy_ns"), self.counter("idle_ns"));
+        if busy + idle == 0 { 0.0 } else { busy as f64 / (busy + idle) as f64 }
+    }
 }
 
 impl DeviceStatus {
@@ -44,6 +63,10 @@ impl DeviceStatus {
 impl fmt::Display for DeviceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "version={}\ncipher={}", self.version, self.cipher)?;
+        writeln!(f, "backend={}\nbackend_reason={}", self.backend, self.backend_reason)?;
+        for (name, state) in &self.offloads {
+            writeln!(f, "offload_{name}={state}")?;
+        }
         for (number, worker) in self.workers.iter().enumerate() {
             writeln!(f, "worker={number}")?;
             for (name, count) in &worker.counters {
@@ -72,8 +95,13 @@ fn take_fact(status: &mut DeviceStatus, key: &str, value: &str) -> Result<(), Pr
         match key {
             "version" => status.version = value.to_owned(),
             "cipher" => status.cipher = value.to_owned(),
+            "backend" => status.backend = value.to_owned(),
+            "backend_reason" => status.backend_reason = value.to_owned(),
             "worker" => status.workers.push(WorkerStatus::default()),
-            _ => {}
+            _ => {
+                let offload = key.strip_prefix("offload_");
+                status.offloads.extend(offload.map(|name| (name.to_owned(), value.to_owned())));
+            }
         }
         return Ok(());
     };

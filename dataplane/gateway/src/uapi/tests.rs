@@ -243,8 +243,14 @@ fn a_status_survives_being_written_and_read() {
         counters: vec![("rx_datagrams".into(), n), ("busy_ns".into(), u64::MAX)],
         drops: vec![("replay".into(), 3 * n)],
     };
-    let status =
-        DeviceStatus { version: "1.2".into(), cipher: "x".into(), workers: vec![worker(0), worker(7)] };
+    let status = DeviceStatus {
+        version: "1.2".into(),
+        cipher: "x".into(),
+        backend: "udp".into(),
+        backend_reason: "why not".into(),
+        offloads: vec![("udp_gso".into(), "off (unsupported)".into())],
+        workers: vec![worker(0), worker(7)],
+    };
     let text = status.to_string();
     assert!(text.ends_with("drop_replay=21\nerrno=0\n\n"), "{text}");
     assert_eq!(parse_status_reply(&text), Ok(status.clone()));

@@ -9,6 +9,7 @@ mod error;
 mod hooks;
 mod names;
 mod plan;
+mod reload;
 mod save;
 mod serve;
 mod state;
@@ -22,6 +23,7 @@ use std::process::Stdio;
 use clap::Args;
 
 pub use error::UpError;
+pub use reload::Reloaded;
 
 use crate::background::{self, Readiness};
 use crate::config::locate;
@@ -124,4 +126,19 @@ fn try_up(options: &Options, readiness: &Readiness) -> Result<(), UpError> {
 pub fn down(target: &Target) -> Result<(), UpError> {
     target.logs.start(LogLevel::Warn)?;
     takedown::down(target)
+}
+
+/// Brings an interface to what its file says now.
+///
+/// # Errors
+/// [`UpError`]; the interface is as it was.
+pub fn reload(target: &Target) -> Result<Reloaded, UpError> {
+    target.logs.start(LogLevel::Warn)?;
+    reload::reload(target)
+}
+
+/// The file that `dataplane up` was given for an interface, where it was brought up by that.
+pub(crate) fn config_file(run_dir: &std::path::Path, interface: &str) -> Option<String> {
+    let state = state::State::load(run_dir, interface).ok()??;
+    Some(state.config.display().to_string())
 }

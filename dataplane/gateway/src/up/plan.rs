@@ -145,13 +145,16 @@ impl Plan {
 
     /// All of the file as one request to an interface that has nothing yet.
     pub(super) fn request(&self, mark: u32, found: &HashMap<String, Answer>) -> SetRequest {
-        let interface = &self.config.interface;
+        SetRequest { replace_peers: true, peers: self.peers(found), ..self.request_of_interface(mark) }
+    }
+
+    /// The `[Interface]` section as a request.
+    pub(super) fn request_of_interface(&self, mark: u32) -> SetRequest {
         SetRequest {
             private_key: self.private_key.clone(),
-            listen_port: interface.listen_port,
+            listen_port: self.config.interface.listen_port,
             fwmark: Some(mark).filter(|mark| *mark != 0),
-            replace_peers: true,
-            peers: self.peers(found),
+            ..SetRequest::default()
         }
     }
 

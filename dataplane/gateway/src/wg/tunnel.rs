@@ -6,7 +6,7 @@ use dataplane::{
     Change, Engine, InnerSide, Interface, InterfaceError, InterfaceHandle, InterfaceSnapshot, PeerChange,
     WorkerStats, Workers,
 };
-use dataplane_io::socket::{BindError, BindRequest, bind_group};
+use dataplane_io::socket::{BindError, BindRequest, OffloadConfig, bind_group};
 use dataplane_io::tun::TunError;
 use dataplane_proto::node::ConfigProblem;
 
@@ -26,6 +26,8 @@ pub(crate) struct Tunnel {
     name: String,
     watch: Watch,
     engine: Engine,
+    /// What the kernel leaves to the reader of the interface.
+    tun_offloads: Option<dataplane::Offloads>,
 }
 
 impl Tunnel {
@@ -50,7 +52,9 @@ impl Tunnel {
         let handle = engine.add_interface(interface.down())?;
         let name = handle.device_name().unwrap_or(name).to_owned();
         let watch = Watch::start(&name, &handle, events)?;
-        Ok(Self { handle, name, watch, engine })
+        let snapshot = handle.snapshot().and_then(|answer| answer.wait());
+        let tun_offloads = snapshot.ok().and_then(Result::ok).map(|snapshot| snapshot.offloads);
+        Ok(Self { handle, name, watch, engine, tun_offloads })
     }
 
     /// The name of the interface, by the kernel's word.
@@ -84,6 +88,9 @@ impl Device for Tunnel {
         Ok(DeviceStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cipher: self.engine.cipher().to_owned(),
+            backend: "udp".to_owned(),
+            backend_reason: "the only one of this build".to_owned(),
+            offloads: offloads(self.tun_offloads),
             workers: self.engine.stats().workers().iter().map(worker).collect(),
         })
     }
@@ -102,6 +109,21 @@ impl Device for Tunnel {
         }
         Ok(())
     }
+}
+
+/// Each offload by name.
+fn offloads(tun: Option<dataplane::Offloads>) -> Vec<(String, String)> {
+    let udp = OffloadConfig::default().offloads();
+    let tun = tun.unwrap_or(dataplane::Offloads::none());
+    let on = |on| if on { "on" } else { "off" };
+    [
+        ("udp_gso", udp.gso.to_string()),
+        ("udp_gro", udp.gro.to_string()),
+        ("tun_tso", on(tun.tso).to_owned()),
+        ("tun_uso", on(tun.uso).to_owned()),
+    ]
+    .map(|(name, state)| (name.to_owned(), state))
+    .into()
 }
 
 /// Whether a port is free for both families at this moment.
