@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use dataplane_wire::Ecn;
-use dataplane_wire::ip::{Fragment, Packet, UNREACHABLE_LEN_MAX, Unreachable, set_ecn, unreachable};
+use dataplane_wire::ip::{
+    Fragment, Packet, Transport, UNREACHABLE_LEN_MAX, Unreachable, set_ecn, unreachable,
+};
 
 use crate::slow_checksum;
 
@@ -27,16 +29,51 @@ pub fn inner_ip(data: &[u8]) {
 }
 
 fn agrees_with_etherparse(packet: &Packet<'_>) {
-    let (source, destination) = match etherparse::LaxIpSlice::from_slice(packet.as_bytes()) {
-        Ok((etherparse::LaxIpSlice::Ipv4(v4), _)) => {
-            (v4.header().source_addr().into(), v4.header().destination_addr().into())
-        }
-        Ok((etherparse::LaxIpSlice::Ipv6(v6), _)) => {
-            (IpAddr::from(v6.header().source_addr()), IpAddr::from(v6.header().destination_addr()))
-        }
+    let (slice, stopped) = match etherparse::LaxIpSlice::from_slice(packet.as_bytes()) {
+        Ok(parsed) => parsed,
         Err(error) => panic!("etherparse refuses what we take: {error}"),
     };
+    let (source, destination) = match &slice {
+        etherparse::LaxIpSlice::Ipv4(v4) => {
+            (v4.header().source_addr().into(), v4.header().destination_addr().into())
+        }
+        etherparse::LaxIpSlice::Ipv6(v6) => {
+            (IpAddr::from(v6.header().source_addr()), IpAddr::from(v6.header().destination_addr()))
+        }
+    };
     assert_eq!((packet.source(), packet.destination()), (source, destination));
+    let Ok(ours) = packet.payload() else { return };
+    let theirs = slice.payload();
+    // It takes hop-by-hop options in their place only, does not know the later extensions of IPv6, and steps over
+    // authentication in IPv4 and over what stands behind a fragment header too.
+    if stopped.is_some() || is_extension(ours.protocol) || is_extension(theirs.ip_number.0) {
+        return;
+    }
+    assert_eq!(theirs.fragmented, ours.fragment != Fragment::Whole);
+    assert_eq!((theirs.ip_number.0, theirs.payload), (ours.protocol, ours.bytes()));
+    if ours.fragment == Fragment::Whole {
+        transports_agree(packet, theirs.payload);
+    }
+}
+
+/// Whether a header of this number may be followed by another one.
+fn is_extension(protocol: u8) -> bool {
+    use dataplane_wire::ip::protocol::*;
+    [HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS, MOBILITY, HOST_IDENTITY, SHIM6]
+        .contains(&protocol)
+}
+
+fn transports_agree(packet: &Packet<'_>, payload: &[u8]) {
+    match packet.transport() {
+        Ok(Transport::Tcp(tcp)) => {
+            let theirs = etherparse::TcpHeaderSlice::from_slice(payload).expect("a TCP header");
+            assert_eq!(theirs.slice().len(), tcp.header_len());
+        }
+        Ok(Transport::Udp(_)) => {
+            etherparse::UdpHeaderSlice::from_slice(payload).expect("a UDP header");
+        }
+        _ => {}
+    }
 }
 
 fn marks(packet: Packet<'_>) {

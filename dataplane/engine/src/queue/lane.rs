@@ -8,51 +8,14 @@
 //! made with. No lock, no allocation.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use atomic_waker::AtomicWaker;
-use crossbeam_queue::ArrayQueue;
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::batch::Batch;
-
-/// A descriptor that is readable from a ring on until it is quieted.
-pub(super) struct Bell {
-    fd: OwnedFd,
-    rung: AtomicBool,
-}
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { fd, rung: AtomicBool::new(false) })
-    }
-
-    /// One system call, unless it has rung already.
-    pub(super) fn ring(&self) {
-        // AcqRel pairs with `quiet`: who finds it rung knows that the reader looks at the queue again after its own swap.
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Makes the descriptor unreadable. The caller looks at the queue once more, and rings again where it finds something.
-    pub(super) fn quiet(&self) {
-        if self.rung.load(Ordering::Acquire) {
-            let _ = rustix::io::read(&self.fd, &mut [0; 8]);
-            // AcqRel pairs with `ring`: what was pushed before a ring that did nothing is seen by the look that follows.
-            self.rung.swap(false, Ordering::AcqRel);
-        }
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+use super::bell::Bell;
+use crate::sync::{ArrayQueue, AtomicBool};
 
 /// One direction.
 pub(super) struct Lane {
@@ -147,3 +110,7 @@ impl Shared {
         &self.closed
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "lane_model.rs"]
+mod model;

@@ -8,6 +8,7 @@
 //! Waiting is by wakers, by a descriptor ([`AsFd`]) or with a timeout; no runtime is needed.
 
 mod batch;
+mod bell;
 mod end;
 mod lane;
 mod slots;
