@@ -406,3 +406,33 @@ fn logs_are_lines_or_json_as_asked() {
     assert!(!run("LOG_LEVEL=warn dataplane up -f /run/up0.conf").contains("up0 is up"));
     assert!(run("RUST_LOG=dataplane_gateway=debug dataplane up -f /run/up0.conf").contains("AddRoute"));
 }
+
+#[test]
+fn resolvers_are_set_and_taken_back_and_names_of_endpoints_are_looked_up() {
+    if !inside("resolvers_are_set_and_taken_back_and_names_of_endpoints_are_looked_up", &["wg"]) {
+        return;
+    }
+    // Stands for resolvconf(8), whichever the machine has.
+    std::fs::create_dir("/run/bin").unwrap();
+    std::fs::write("/run/bin/resolvconf", "#!/bin/sh\n(echo \"$@\"; [ \"$1\" = -d ] || cat) >>/run/dns\n")
+        .unwrap();
+    ok("chmod +x /run/bin/resolvconf");
+    let peers = format!("[Peer]\nPublicKey={OTHER}\nEndpoint = no-such-name.invalid:7\n");
+    let text = full("DNS = 9.9.9.9, fd00::9, example.org\nPostUp = test ! -e /run/fail");
+    write("up0", &(text.replace("192.0.2.7:51820", "localhost:7") + &peers));
+    let run = "PATH=/run/bin:$PATH dataplane";
+    let said = ok(&format!("{run} up /run/up0.conf"));
+    assert!(said.contains("up0.conf:14: Endpoint no-such-name.invalid:7 has no address"), "{said}");
+    let endpoints = ok("wg show up0 endpoints");
+    assert!(endpoints.contains("127.0.0.1:7") || endpoints.contains("[::1]:7"), "{endpoints}");
+    assert!(endpoints.contains(&format!("{OTHER}\t(none)")), "{endpoints}");
+    let set = |log: &str| log.replace("tun.", "");
+    let added = "-a up0 -m 0 -x\nnameserver 9.9.9.9\nnameserver fd00::9\nsearch example.org\n";
+    assert_eq!(set(&ok("cat /run/dns")), added);
+    assert!(ok(&format!("{run} reload /run/up0.conf")).contains("nothing has changed"));
+    ok(&format!("{run} down /run/up0.conf"));
+    assert_eq!(set(&ok("cat /run/dns; rm /run/dns")), format!("{added}-d up0 -f\n"));
+    let (code, said) = sh(&format!("touch /run/fail; {run} up /run/up0.conf"));
+    assert_eq!((code, said.contains("PostUp `test ! -e /run/fail` failed")), (1, true), "{said}");
+    assert_eq!(set(&ok("cat /run/dns")), format!("{added}-d up0 -f\n"), "taken back");
+}

@@ -127,6 +127,10 @@ impl System {
 
     fn set_dns(&self, dns: &Dns) -> Result<(), UpError> {
         let Some(kind) = self.resolver else { return Ok(()) };
+        if kind == ResolverKind::Resolved && self.index == 0 && dns.servers.is_empty() {
+            // systemd-resolved forgets a link with the link.
+            return Ok(());
+        }
         let resolver = Resolver { kind, interface: &self.interface };
         if dns.servers.is_empty() {
             resolver.unset().map_err(|source| UpError::Program { what: "cannot take DNS back", source })
