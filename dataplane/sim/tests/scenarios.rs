@@ -93,3 +93,9 @@ fn the_whole_network_recovers_from_everything_seeds_0_to_24() {
 fn the_whole_network_recovers_from_everything_seeds_25_to_49() {
     storm(25..50);
 }
+
+#[test]
+fn an_empty_datagram_before_one_that_is_handed_to_another_core_is_not_taken_for_it_seeds_103_and_735() {
+    storm(103..104);
+    storm(735..736);
+}

@@ -138,6 +138,10 @@ impl Core {
     fn collect(&mut self, received: &Received, join: bool) {
         let (offset, len) = (self.bytes.len(), received.bytes.len() as u32);
         self.bytes.extend_from_slice(&received.bytes);
+        if len == 0 {
+            // Places are told apart by where they begin.
+            self.bytes.push(0);
+        }
         let Received { number, origin, intact, tuple, ecn, .. } = *received;
         self.places.push(Place { offset, number, origin, intact, order: Order::Kept });
         match self.metas.last_mut() {
