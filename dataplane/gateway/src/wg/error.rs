@@ -6,6 +6,7 @@ use dataplane::{InterfaceError, StartError};
 use dataplane_io::tun::TunError;
 
 use crate::background::BackgroundError;
+use crate::http::HttpError;
 use crate::uapi::SocketError;
 
 /// Why there is no interface. Each is shown to whoever started the program, with a number of its own kind.
@@ -43,6 +44,9 @@ pub enum WgError {
     /// The background process.
     #[error(transparent)]
     Background(#[from] BackgroundError),
+    /// Metrics.
+    #[error("--metrics: {0}")]
+    Http(#[from] HttpError),
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System {
@@ -69,6 +73,9 @@ impl WgError {
                 TunError::NoDriver => 5,
                 _ => 1,
             },
+            Self::Http(HttpError::Unknown(_)) => 2,
+            Self::Http(HttpError::InUse(_)) => 3,
+            Self::Http(HttpError::Forbidden(_)) => 4,
             Self::Socket(SocketError::Served { .. } | SocketError::Foreign { .. }) => 3,
             Self::Background(BackgroundError::Failed { exit_code, .. }) => *exit_code,
             Self::Socket(SocketError::System { source, .. })

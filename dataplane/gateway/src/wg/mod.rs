@@ -20,6 +20,7 @@ pub use error::WgError;
 
 use crate::background::{self, Readiness};
 use crate::logging;
+use crate::service::{Service, ServiceOptions, privileges};
 use crate::signals::Termination;
 use crate::uapi::{DIRECTORY, Server, Socket, Stopped};
 use tunnel::Tunnel;
@@ -42,6 +43,9 @@ pub struct Options {
     /// The form of the lines that are logged.
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "human")]
     pub log_format: logging::LogFormat,
+    /// How it is watched.
+    #[command(flatten)]
+    pub service: ServiceOptions,
     /// The interface to create, 15 bytes at most.
     // The kernel would choose a name for one without.
     #[arg(value_name = "INTERFACE-NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -105,6 +109,8 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
     let directory = std::path::absolute(&options.socket_directory)
         .map_err(WgError::system("cannot make the socket directory's path absolute"))?;
     readiness.detach()?;
+    // Before there is a second thread.
+    privileges::reduce(privileges::Children::None).map_err(WgError::system("cannot give rights up"))?;
     let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
     let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, &options.engine)?;
     let name = tunnel.name().to_owned();
@@ -123,7 +129,9 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
     let mut server = Server::new(socket, crate::netif::index_of);
     let gone =
         tunnel.watch().as_fd().try_clone_to_owned().map_err(WgError::system("cannot watch the link"))?;
+    let service = Service::start(&tunnel.subject(), &options.service)?;
     readiness.ready()?;
+    service.ready();
     let stopped = server
         .run(&mut tunnel, &[termination.as_fd(), gone.as_fd()])
         .map_err(WgError::system("cannot wait for clients"))?;

@@ -1,5 +1,6 @@
 //! The interface: an engine with one interface, as its management sees it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::{
@@ -12,6 +13,7 @@ use dataplane_proto::node::ConfigProblem;
 
 use super::watch::Watch;
 use super::{EngineOptions, WgError};
+use crate::service::Subject;
 use crate::uapi::{
     AllowedIp, Device, DeviceError, DeviceSnapshot, DeviceStatus, PeerRequest, PeerSnapshot, SetRequest,
     WorkerStatus,
@@ -25,7 +27,7 @@ pub(crate) struct Tunnel {
     handle: InterfaceHandle,
     name: String,
     watch: Watch,
-    engine: Engine,
+    engine: Arc<Engine>,
     /// What the kernel leaves to the reader of the interface.
     tun_offloads: Option<dataplane::Offloads>,
 }
@@ -54,7 +56,7 @@ impl Tunnel {
         let watch = Watch::start(&name, &handle, events)?;
         let snapshot = handle.snapshot().and_then(|answer| answer.wait());
         let tun_offloads = snapshot.ok().and_then(Result::ok).map(|snapshot| snapshot.offloads);
-        Ok(Self { handle, name, watch, engine, tun_offloads })
+        Ok(Self { handle, name, watch, engine: Arc::new(engine), tun_offloads })
     }
 
     /// The name of the interface, by the kernel's word.
@@ -65,6 +67,16 @@ impl Tunnel {
     /// Opens its sockets now that its link is up, so that whatever stands in the way is told to the caller.
     pub(crate) fn listen(&self) -> Result<(), WgError> {
         Ok(self.watch.link_is_up(&self.handle)?)
+    }
+
+    /// What is reported of it.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject {
+            name: self.name.clone(),
+            engine: Arc::downgrade(&self.engine),
+            handle: self.handle.clone(),
+            health: self.watch.health(),
+        }
     }
 
     /// What looks after the link and tells when it is gone.

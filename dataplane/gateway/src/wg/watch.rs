@@ -14,6 +14,7 @@ use dataplane_io::netlink::{LinkEvent, LinkMonitor, Links};
 use rustix::event::{PollFd, PollFlags};
 
 use super::WgError;
+use crate::service::Health;
 
 /// Two threads that wait: one for the link, one for the engine's events.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(crate) struct Watch {
 struct State {
     /// The link is up, or lies where nobody here can see it.
     up: AtomicBool,
-    /// The sockets are open.
-    open: AtomicBool,
+    /// What others may know of it.
+    health: Arc<Health>,
 }
 
 impl Watch {
@@ -36,8 +37,9 @@ impl Watch {
         let cannot = WgError::system;
         let (gone, tell) = UnixStream::pair().map_err(cannot("cannot make a pipe"))?;
         let watch = Self { gone, state: Arc::new(State::default()) };
+        let health = Arc::clone(&watch.state.health);
         let told = tell.try_clone().map_err(cannot("cannot make a pipe"))?;
-        spawn("wg-events", move || hear(events, &told))?;
+        spawn("wg-events", move || hear(events, &told, &health))?;
 
         let mut monitor = LinkMonitor::open().map_err(cannot("cannot watch links"))?;
         let mut links = Links::open().map_err(cannot("cannot watch links"))?;
@@ -58,7 +60,12 @@ impl Watch {
 
     /// Whether the sockets are open.
     pub(super) fn has_sockets(&self) -> bool {
-        self.state.open.load(Ordering::Acquire)
+        self.state.health.has_sockets()
+    }
+
+    /// What is seen of the interface, from now on.
+    pub(super) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.state.health)
     }
 
     /// The link has been set up by this program: opens the sockets without waiting for the kernel to tell of it.
@@ -97,7 +104,7 @@ impl State {
 
     fn set(&self, up: bool, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
         handle.set_up(up)?.wait()??;
-        self.open.store(up, Ordering::Release);
+        self.health.set_sockets_open(up);
         Ok(())
     }
 }
@@ -147,13 +154,14 @@ fn set_mtu(mtu: u32, handle: &InterfaceHandle) {
 }
 
 /// Reports what the engine tells, until it ends.
-fn hear(mut events: Events, gone: &UnixStream) {
+fn hear(mut events: Events, gone: &UnixStream, health: &Health) {
     while let Some(event) = wait(&mut events) {
         match event {
             Event::Handshake { peer, .. } => tracing::debug!(?peer, "handshake complete"),
             Event::HandshakeGivenUp { peer } => tracing::info!(?peer, "no answer for 90 s, given up"),
             Event::Path { peer, path } => tracing::debug!(?peer, ?path, "path"),
             Event::WorkerStopped(worker) => {
+                health.count_stopped_worker();
                 tracing::error!(worker, "a worker has ended: its peers are not served any more");
             }
             Event::InterfaceGone(_) => {
