@@ -7,7 +7,7 @@ from .figures import COLUMNS
 
 HEAD = ("tunnel", "A", "B", "B/A", "95 %", "to base in A", "in B", "B/A", "95 %")
 # What must be alike for the figures to mean the same.
-SHAPE = ("workload", "seconds", "flows", "reverse", "both", "size", "burst", "peers_count", "way", "rate", "load", "mtu",
+SHAPE = ("workload", "seconds", "flows", "reverse", "both", "size", "burst", "peers_count", "way", "sink", "rate", "load", "mtu",
          "outer")
 
 

@@ -10,6 +10,7 @@ from lab.gateway import Gateway
 from lab.host import LabError
 from lab.programs import target
 
+from .dropper import Dropper
 from .helper import Helper
 from .tunnels import FIRST_PORT, offloads_of
 
@@ -64,6 +65,11 @@ class Field:
 
     def _key(self):
         return base64.b64decode(self.gateway.public).hex()
+
+    def dropper(self, helper, outward):
+        """The sink in the kernel: where packets come in on A, or out of the gateway's TUN on B."""
+        return (Dropper(helper, self.link.a, "out") if outward
+                else Dropper(helper, self.link.b, self.gateway.interface))
 
     def generator(self, seconds, shape):
         """Sends packets for all peers into the gateway."""
@@ -129,6 +135,10 @@ class Plain:
                  "--inner", "10.127.0.0", "--to", f"10.127.0.1:{SINK_PORT}", "--seconds", seconds]
         self._generator = Helper(self.link.a, "peers", *words, *shape, profile=self.profile)
         return self._generator
+
+    def dropper(self, helper, outward):
+        """As of a gateway; there is no TUN, so it stands where packets come in."""
+        return Dropper(helper, self.link.a if outward else self.link.b, "out")
 
     def generator(self, seconds, shape):
         """Sends to the addresses of peers, nothing between."""

@@ -13,9 +13,10 @@ def draw(paths):
     """Yields (name, picture) for each plot. Raises ValueError for a file that is no record."""
     records = []
     for path in paths:
-        calls = _calls(path)
-        if calls:
-            yield f"batches-{path.stem}", batches(calls)
+        first = _first(path)
+        if first.get("kind") == "calls":
+            yield f"batches-{path.stem}", batches(first)
+        if first.get("kind") in ("calls", "steering"):
             continue
         records.append((path.stem, *record.read(path)))
     for name, run, slots in records:
@@ -33,14 +34,14 @@ def draw(paths):
             yield title, series(group, key, title)
 
 
-def _calls(path):
-    """What perf/calls wrote, or None for another file."""
+def _first(path):
+    """The first line of a file that another program of the lab wrote, or nothing."""
     first = pathlib.Path(path).read_text().split("\n", 1)[0]
     try:
         line = json.loads(first)
     except ValueError:
-        return None
-    return line if isinstance(line, dict) and line.get("kind") == "calls" else None
+        return {}
+    return line if isinstance(line, dict) else {}
 
 
 def _names(run, slots):

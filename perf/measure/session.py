@@ -12,7 +12,7 @@ from .tunnels import Link, Tunnel
 SLOT = {"tcp": slot.tcp, "udp": slot.udp, "latency": slot.latency, "handshakes": slot.handshakes}
 # Those with one gateway and many peers.
 FIELDS = ("udp", "handshakes")
-OPTIONS = ("workload", "rounds", "seconds", "flows", "reverse", "both", "size", "burst", "peers_count", "way", "rate", "load",
+OPTIONS = ("workload", "rounds", "seconds", "flows", "reverse", "both", "size", "burst", "peers_count", "way", "sink", "rate", "load",
            "requests", "mtu", "outer")
 
 

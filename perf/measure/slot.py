@@ -66,6 +66,9 @@ def udp(field, number, given):
             helpers.append(field.sink())
             helpers.append(field.peers("in", given.seconds, shape(given)))
         sink, generator = helpers
+        if given.sink == "drop":
+            sink = field.dropper(sink, outward)
+            helpers.append(sink)
         taken = Taken(field)
         sink.begin()
         generator.begin()
