@@ -63,7 +63,7 @@ pub fn gate(data: &[u8]) {
             0 => world.now += u64::from(input.u16()) * 1_000_000,
             1 => world.now += u64::from(input.byte()) * 10_000_000_000,
             // The edge of a secret's age.
-            2 => world.now = world.now.next_multiple_of(SECRET_AGE_NS) - u64::from(input.byte() & 1),
+            2 => world.now = (world.now + 1).next_multiple_of(SECRET_AGE_NS) - u64::from(input.byte() & 1),
             3 if floods > 0 => {
                 floods -= 1;
                 world.flood(&mut input);
