@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use options::prepare;
-pub use options::{OffloadConfig, kernel_drops, set_mark};
+pub use options::{OffloadConfig, kernel_drops, mark, set_mark};
 use options::{family_exists, set_buffers};
 
 /// What a socket is for; told to the hook before it is bound.

@@ -102,6 +102,14 @@ pub fn set_mark(socket: &impl AsFd, mark: u32) -> io::Result<()> {
     SockRef::from(socket).set_mark(mark)
 }
 
+/// The firewall mark of a socket; 0 for none.
+///
+/// # Errors
+/// What getsockopt says.
+pub fn mark(socket: &impl AsFd) -> io::Result<u32> {
+    SockRef::from(socket).mark()
+}
+
 /// Asks for buffers of this many bytes: beyond `net.core.rmem_max` where we may (CAP_NET_ADMIN), else up to it. Returns what the
 /// kernel gave, receive and send, in the bytes that were asked for (the kernel doubles them for its own needs).
 ///

@@ -5,6 +5,7 @@
 
 mod addr;
 mod control;
+mod gso;
 mod recv;
 mod send;
 mod sys;
@@ -15,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use dataplane_wire::{DropReason, FourTuple, SocketId};
 
+use self::gso::Gso;
 use self::recv::{BatchSize, Drained, recv_once};
 use self::send::{Budget, ChainSend};
 use self::sys::{Calls, Incoming, Kernel, Outgoing};
@@ -27,7 +29,7 @@ use crate::tx::{NONE, TxBatch};
 struct Member {
     id: SocketId,
     socket: UdpSocket,
-    gso: Offload,
+    gso: Gso,
     gro: Offload,
     size: BatchSize,
     ready: bool,
@@ -157,7 +159,7 @@ impl PacketIo for UdpIo {
         let member = Member {
             id,
             socket,
-            gso: offloads.gso,
+            gso: Gso::new(offloads.gso),
             gro: offloads.gro,
             size: BatchSize::new(),
             ready: true,
@@ -250,7 +252,7 @@ impl PacketIo for UdpIo {
     fn offloads(&self) -> Offloads {
         let all = self.config.offloads();
         self.members.iter().flatten().fold(all, |all, member| Offloads {
-            gso: if all.gso.is_on() { member.gso } else { all.gso },
+            gso: if all.gso.is_on() { member.gso.offload() } else { all.gso },
             gro: if all.gro.is_on() { member.gro } else { all.gro },
         })
     }

@@ -17,8 +17,9 @@ use dataplane_wire::{DropReason, TxMeta};
 
 use super::addr::RawAddr;
 use super::control::ControlOut;
+use super::gso::Gso;
 use super::sys::{Calls, Errno, MESSAGES_MAX, OutMessage, Outgoing, PIECES_MAX};
-use crate::packet_io::{OffReason, Offload, SendReport, drop_reason_of};
+use crate::packet_io::{SendReport, drop_reason_of};
 use crate::tx::{NONE, TrainEntry, TxBatch};
 
 /// How often one send call waits for a full socket, and how long each time: a worker is held up for a millisecond at most.
@@ -73,7 +74,7 @@ enum Verdict {
 pub(super) struct ChainSend<'a> {
     pub(super) calls: &'a mut dyn Calls,
     pub(super) fd: BorrowedFd<'a>,
-    pub(super) gso: &'a mut Offload,
+    pub(super) gso: &'a mut Gso,
     pub(super) out: &'a mut Outgoing,
     pub(super) batch: &'a TxBatch,
     pub(super) report: &'a mut SendReport,
@@ -116,7 +117,8 @@ impl ChainSend<'_> {
             let in_doubt = at == cursor.train && cursor.source == Source::LeftOut;
             let with_source = !in_doubt && !self.report.rejected_sources.contains(&train.meta.tuple);
             let next = train.next_of_socket;
-            let full = if segment == 0 && (train.segments == 1 || self.gso.is_on()) {
+            let (single, remote) = (train.segments == 1, train.meta.tuple.remote);
+            let full = if segment == 0 && (single || self.gso.takes_train(&remote)) {
                 self.describe_train(at, with_source)
             } else {
                 self.describe_datagrams(at, segment, with_source)
@@ -257,7 +259,8 @@ impl ChainSend<'_> {
             }
             libc::EIO | libc::EINVAL | libc::EMSGSIZE if is_train => {
                 // EN-5. The train is described anew from the cursor, which still stands before its first unsent datagram.
-                *self.gso = Offload::Off(OffReason::Failed(errno));
+                let remote = self.entry(cursor.train).meta.tuple.remote;
+                self.gso.refused(errno, remote);
                 Verdict::Again
             }
             // An ICMP message about an earlier datagram, told once: this one was not looked at yet.

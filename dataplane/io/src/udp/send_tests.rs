@@ -66,7 +66,7 @@ fn drops(report: &SendReport) -> Vec<(DropReason, u64)> {
 // EN-5
 #[test]
 fn a_refused_train_switches_gso_off_for_good_and_leaves_split_nothing_twice() {
-    for errno in [libc::EIO, libc::EINVAL, libc::EMSGSIZE] {
+    for errno in [libc::EIO, libc::EINVAL] {
         let mut bench = Bench::new();
         bench.commit(HERE, None, 1000, 10);
         bench.commit(THERE, None, 900, 64);
@@ -82,6 +82,22 @@ fn a_refused_train_switches_gso_off_for_good_and_leaves_split_nothing_twice() {
         bench.send();
         assert_eq!(bench.left(), [(104, false), (105, false), (106, false)], "it stays off");
     }
+}
+
+// EN-5
+#[test]
+fn a_train_too_long_for_its_path_leaves_split_and_those_of_other_destinations_stay_whole() {
+    let mut bench = Bench::new();
+    bench.commit(HERE, None, 1000, 3);
+    bench.commit(THERE, None, 900, 3);
+    bench.acts(&[Act::Refuse(libc::EMSGSIZE)]);
+    let report = bench.send();
+    assert_eq!((report.datagrams, report.dropped()), (6, 0));
+    assert_eq!(bench.left(), [(0, false), (1, false), (2, false), (3, true), (4, true), (5, true)]);
+    assert!(bench.io.offloads().gso.is_on());
+    bench.commit(HERE, None, 1000, 2);
+    bench.send();
+    assert_eq!(bench.left(), [(6, false), (7, false)], "not tried again at once");
 }
 
 // EN-5
