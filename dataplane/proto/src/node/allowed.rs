@@ -42,6 +42,11 @@ impl AllowedIps {
             .map(|(_, p)| *p)
     }
 
+    /// All prefixes with their interface and owner.
+    pub(super) fn all(&self) -> impl Iterator<Item = (InterfaceId, IpPrefix, u32)> + '_ {
+        self.owners.iter().map(|(&(interface, prefix), &slot)| (interface, prefix, slot))
+    }
+
     /// How many prefixes have an owner.
     pub(super) fn len(&self) -> usize {
         self.owners.len()

@@ -56,7 +56,7 @@ impl Node {
     }
 
     /// Slots of all peers of an interface, in the order in which they were added.
-    fn slots_of(&self, interface: InterfaceId) -> Vec<u32> {
+    pub(super) fn slots_of(&self, interface: InterfaceId) -> Vec<u32> {
         self.interfaces.get(&interface).map_or(Vec::new(), |known| known.peers.values().copied().collect())
     }
 
@@ -66,8 +66,7 @@ impl Node {
         let mtu = known.mtu;
         let keys = match &known.identity {
             Some(identity) => InterfaceKeys::of(identity.public()),
-            // Without a private key there is nothing that could be said to us: a key of mac1 that nobody knows.
-            None => InterfaceKeys { mac1: *self.draw_secret().bytes(), cookie: *self.draw_secret().bytes() },
+            None => self.draw_keys(),
         };
         self.commands.push_all(Broadcast::AddInterface {
             interface,
@@ -75,6 +74,11 @@ impl Node {
             mac1_key: keys.mac1,
             cookie_key: keys.cookie,
         });
+    }
+
+    /// Without a private key there is nothing that could be said to us: a key of mac1 that nobody knows.
+    pub(super) fn draw_keys(&mut self) -> InterfaceKeys {
+        InterfaceKeys { mac1: *self.draw_secret().bytes(), cookie: *self.draw_secret().bytes() }
     }
 
     fn set_sockets(&mut self, interface: InterfaceId, sockets: [Option<SocketId>; 2]) {
@@ -310,6 +314,15 @@ impl Node {
         if self.allowed.take(interface, prefix, slot) {
             self.commands.push_all(Broadcast::RemoveRoute { interface, prefix });
         }
+    }
+
+    /// Tells a controller that is new of what is there already: all peers of an interface, or one of them.
+    pub fn tell_again(&mut self, interface: InterfaceId, peer: Option<PeerId>) {
+        let slots = match peer {
+            Some(peer) => self.peers.get(peer).map(|_| peer.slot).into_iter().collect(),
+            None => self.slots_of(interface),
+        };
+        slots.into_iter().for_each(|slot| self.tell_upserted(slot));
     }
 
     /// Tells the controller of a peer, with the socket that reaches its endpoint.

@@ -12,13 +12,15 @@
 //! | `crossing` | two ends that initiate at once |
 //! | `attempt` | our own attempts to reach a session: retries, jitter, giving up |
 //! | `handover` | timestamps, from one process to the next |
+//! | `republish` | what a shard that lost everything is told |
 //! | `peer`, `allowed`, `outbox` | peers in their slots, owners of inner prefixes, what waits to be fetched |
 //! | `snapshot` | everything that `wg show` wants to know |
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use dataplane_wire::{CoreId, DropReason, FourTuple, Instant, InterfaceId, PeerId, SocketId};
+use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId, SocketId};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -40,6 +42,7 @@ mod handover;
 mod handshake;
 mod outbox;
 mod peer;
+mod republish;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -183,12 +186,16 @@ impl Node {
             return;
         }
         peer.path_generation = Some(generation);
+        let moved = ends(peer.path) != ends(path);
         peer.path = path;
         peer.roams = roams;
         if let Some(path) = path {
             peer.endpoint = Some(path.tuple().remote);
         }
-        let core = peer.core;
+        let (core, interface) = (peer.core, peer.interface);
+        if moved {
+            self.notices.push(Notice::PathChanged { interface, peer: id, path });
+        }
         self.commands.push(core, Command::SetPath { peer: id, generation, path, roams });
         self.path_known(now, id.slot);
     }
@@ -256,12 +263,13 @@ impl Node {
     /// An authenticated packet of a peer came by this path: the peer is there, if it roams (WG-54).
     fn moved_to(&mut self, id: PeerId, path: Path) {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.roams) else { return };
-        let ends = |tuple: &FourTuple| (tuple.socket, tuple.remote);
-        let moved = peer.path.is_none_or(|old| ends(old.tuple()) != ends(path.tuple()));
+        let moved = ends(peer.path) != ends(Some(path));
         peer.path = Some(path);
         peer.endpoint = Some(path.tuple().remote);
         if moved {
             self.facts.push(peer.interface, Input::Roamed { peer: id, path });
+            let interface = peer.interface;
+            self.notices.push(Notice::PathChanged { interface, peer: id, path: Some(path) });
         }
     }
 
@@ -281,4 +289,9 @@ impl Node {
         self.random.fill_bytes(&mut bytes);
         Secret::new(bytes)
     }
+}
+
+/// What makes a path another one: the source address may change without.
+fn ends(path: Option<Path>) -> Option<(SocketId, SocketAddr)> {
+    path.map(|path| (path.tuple().socket, path.tuple().remote))
 }

@@ -179,6 +179,15 @@ pub enum Notice {
         /// The peer's key.
         public_key: PublicKey,
     },
+    /// A peer is reached by another path than before, by its controller's word or because it was heard from there.
+    PathChanged {
+        /// Whose interface.
+        interface: InterfaceId,
+        /// Which.
+        peer: PeerId,
+        /// The path; `None` for unreachable.
+        path: Option<Path>,
+    },
     /// So many notices were not kept because nobody fetched them.
     Missed(u64),
 }

@@ -328,6 +328,11 @@ impl<A: Aead> Shard<A> {
         self.handshakes.pop_front()
     }
 
+    /// Frames that hold packets which wait for a session: zero when none does.
+    pub fn staged(&self) -> usize {
+        self.staging.used()
+    }
+
     /// What was dropped here, by [`DropReason`].
     pub fn drops(&self) -> &[u64; DropReason::COUNT] {
         &self.drops
