@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
+use crate::controllers::Pass;
 use crate::error::Stopped;
 use crate::sync::{Arc, Condvar, Mutex};
 
@@ -65,6 +66,15 @@ pub(crate) struct AnswerOnDrop<T>(Mutex<Option<(Reply<T>, T)>>);
 impl<T> AnswerOnDrop<T> {
     pub(crate) fn new(reply: Reply<T>, answer: T) -> Self {
         Self(Mutex::new(Some((reply, answer))))
+    }
+}
+
+impl<T: Send> Pass for AnswerOnDrop<T> {
+    fn pass(&self) {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((reply, answer)) = held {
+            reply.send(answer);
+        }
     }
 }
 

@@ -3,24 +3,28 @@
 //! Nothing here is on the way of a packet. When this thread stalls or dies, workers go on with the last they were told.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use dataplane_proto::Controller;
 use dataplane_proto::node::{Node, NodeConfig, Notice};
 use dataplane_wire::{CoreId, Instant, InterfaceId, PeerId};
 
 use crate::applied::{AnswerOnDrop, Reply};
-use crate::clock;
-use crate::config::{Limits, Offloads};
-use crate::controllers::{Controllers, Fence, FromControllers, ToControllers};
+use crate::clock::{self, SuspendWatch};
+use crate::config::{Limits, Offloads, SocketHook};
+use crate::controllers::{Controllers, Fence, FromControllers, Pass, ToControllers};
+use crate::engine::{Drained, EndReason, Shared};
 
 use crate::error::InterfaceError;
-use crate::events::{Event, EventSender};
+use crate::events::{Degradation, Event, EventSender};
 use crate::handle::{Change, InterfaceSnapshot};
 use crate::interface::Interface;
-use crate::link::{WorkerCommand, WorkerLink};
+use crate::link::{Drain, DropSignal, WorkerCommand, WorkerLink};
 use crate::opened::Opened;
+use crate::outer::AnyOuter;
 use crate::peer::{Desired, Peer};
 use crate::reconcile::Reconciled;
 
@@ -30,6 +34,12 @@ const NAP_MAX: Duration = Duration::from_secs(1);
 const COMMANDS_PER_TURN: usize = 4096;
 /// Between two looks at a worker's full queue.
 const FULL_QUEUE_NAP: Duration = Duration::from_micros(200);
+/// How often the kernel is asked for the datagrams that it lost.
+const LOOK_AT_SOCKETS: Duration = Duration::from_secs(1);
+/// The longest drain: nobody waits for longer, and it can be added to any time.
+const DRAIN_MAX: Duration = Duration::from_secs(3600);
+/// How long after the deadline of a drain a worker that has not let go counts as hanging.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// What the control thread is asked.
 pub(crate) enum Request {
@@ -75,6 +85,20 @@ pub(crate) enum Request {
         mtu: u16,
         reply: Reply<Result<(), InterfaceError>>,
     },
+    SetController {
+        interface: InterfaceId,
+        /// One peer, or all that have no controller of their own.
+        peer: Option<PeerId>,
+        controller: Box<dyn Controller>,
+        reply: Reply<Result<(), InterfaceError>>,
+    },
+    EraseSessions {
+        reply: Reply<()>,
+    },
+    Drain {
+        timeout: Duration,
+        reply: Reply<Drained>,
+    },
     Stop,
 }
 
@@ -86,6 +110,8 @@ pub(crate) struct ControlParts {
     pub(crate) offloads: Offloads,
     pub(crate) core_bits: u8,
     pub(crate) seed: [u8; 32],
+    pub(crate) socket_hook: Option<SocketHook>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Control {
@@ -101,13 +127,27 @@ pub(crate) struct Control {
     held: Option<(CoreId, WorkerCommand)>,
     /// Answers that wait until what they speak of has taken effect.
     fences: VecDeque<Fence>,
-    controllers_dead: bool,
-    /// A bit for each worker that has ended.
-    workers_ended: u64,
+    pub(crate) outer: Box<dyn AnyOuter>,
+    pub(crate) socket_hook: Option<SocketHook>,
+    shared: Arc<Shared>,
+    suspend: SuspendWatch,
+    /// Panics of each worker that were answered.
+    panics: Vec<u64>,
+    /// When the kernel is asked next for the datagrams that it lost.
+    look_at_sockets: Instant,
+    drains: Vec<Draining>,
+}
+
+/// A drain on its way.
+struct Draining {
+    deadline: Instant,
+    timed_out: Arc<AtomicBool>,
+    done: Weak<DropSignal>,
+    reply: Reply<Drained>,
 }
 
 impl Control {
-    pub(crate) fn new(parts: ControlParts) -> Self {
+    pub(crate) fn new(parts: ControlParts, outer: Box<dyn AnyOuter>) -> Self {
         let cores = parts.links.len() as u8;
         let config =
             NodeConfig { cores, core_bits: parts.core_bits, seed: parts.seed, limits: parts.limits.node() };
@@ -122,8 +162,13 @@ impl Control {
             interfaces: BTreeMap::new(),
             held: None,
             fences: VecDeque::new(),
-            controllers_dead: false,
-            workers_ended: 0,
+            outer,
+            socket_hook: parts.socket_hook,
+            shared: parts.shared,
+            suspend: SuspendWatch::new(clock::now(), clock::awake()),
+            panics: vec![0; usize::from(cores)],
+            look_at_sockets: Instant::ZERO,
+            drains: Vec::new(),
         }
     }
 
@@ -133,6 +178,10 @@ impl Control {
         loop {
             let now = clock::now();
             self.node.set_wall_clock(now, clock::unix_now());
+            if self.suspend.has_slept(now, clock::awake()) {
+                // What was secret when the machine slept may have been read meanwhile (WG-37, FT-6).
+                self.node.handle_suspend();
+            }
             loop {
                 match self.inbox.try_recv() {
                     Ok(Request::Stop) | Err(TryRecvError::Disconnected) => return self.stop(),
@@ -141,8 +190,14 @@ impl Control {
                 }
             }
             let busy = self.turn(now, &mut controllers);
+            self.look_after(now, &mut controllers);
+            if self.shared.ended.get().is_some() {
+                return self.stop();
+            }
             if !busy && self.fences.is_empty() {
-                let wait = self.node.poll_timeout().map_or(NAP_MAX, |due| due.since(clock::now()));
+                let due = self.node.poll_timeout().into_iter().chain(controllers.stalls_at());
+                let due = due.chain(self.drains.iter().map(|drain| drain.deadline + DRAIN_GRACE)).min();
+                let wait = due.map_or(NAP_MAX, |due| due.since(clock::now()));
                 // A worker with a full queue does not call; it is looked at again soon.
                 let nap = if self.held.is_some() { Duration::from_millis(1) } else { NAP_MAX };
                 std::thread::park_timeout(wait.min(nap));
@@ -156,7 +211,13 @@ impl Control {
         while let Ok(message) = controllers.outputs.try_recv() {
             match message {
                 FromControllers::Output(output) => self.node.handle_controller(now, output),
-                FromControllers::Fence(fence) => self.fence_workers(&fence),
+                FromControllers::Fence(fence) => {
+                    controllers.returned(&fence);
+                    self.fence_workers(&fence);
+                }
+                FromControllers::Panicked(interface) => {
+                    self.events.send(Event::Degraded(Degradation::ControllerPanicked(interface)));
+                }
             }
             busy = true;
         }
@@ -169,23 +230,14 @@ impl Control {
             controllers.send(ToControllers::Input(interface, input));
             busy = true;
         }
-        while controllers.has_room() {
+        let stalled = self.shared.controllers_stalled.load(Ordering::Relaxed);
+        while stalled || controllers.has_room() {
             // Facts come first: the fence is to come back behind what they lead to.
             let Some(fence) = self.fences.pop_front() else { break };
-            if controllers.is_dead() {
+            if stalled {
                 self.fence_workers(&fence);
             } else {
                 controllers.send(ToControllers::Fence(fence));
-            }
-        }
-        if controllers.is_dead() && !self.controllers_dead {
-            self.controllers_dead = true;
-            self.events.send(Event::ControllersStopped);
-        }
-        for (number, link) in self.links.iter().enumerate() {
-            if link.ended() && self.workers_ended & (1 << number) == 0 {
-                self.workers_ended |= 1 << number;
-                self.events.send(Event::WorkerStopped(number));
             }
         }
         while let Some(notice) = self.node.poll_notice() {
@@ -193,6 +245,69 @@ impl Control {
             busy = true;
         }
         busy | self.give_commands()
+    }
+
+    /// What goes wrong beside the way of packets: stalled controllers, workers that panicked, datagrams that the kernel lost.
+    fn look_after(&mut self, now: Instant, controllers: &mut Controllers) {
+        let stalled = controllers.is_stalled(now);
+        if stalled != self.shared.controllers_stalled.swap(stalled, Ordering::Relaxed) {
+            let what = Degradation::ControllersStalled;
+            self.events.send(if stalled { Event::Degraded(what) } else { Event::Recovered(what) });
+        }
+        if stalled {
+            let stuck: Vec<Fence> = controllers.take_stuck().collect();
+            for fence in stuck {
+                // The thread that is stuck holds it as well: it is passed when the workers are done with it.
+                self.fence_workers(&(Arc::new(PassOnDrop(fence)) as Fence));
+            }
+        }
+        self.look_after_workers(now);
+        if now >= self.look_at_sockets {
+            self.look_at_sockets = now + LOOK_AT_SOCKETS;
+            for (number, link) in self.links.iter().enumerate() {
+                let lost = self.interfaces.values().map(|opened| opened.lost(number)).sum();
+                // The only writer; it publishes nothing but itself.
+                link.kernel_drops.store(lost, Ordering::Relaxed);
+            }
+        }
+        let drains = std::mem::take(&mut self.drains);
+        for drain in drains {
+            let let_go = drain.done.strong_count() == 0;
+            if let_go && !drain.timed_out.load(Ordering::Acquire) {
+                drain.reply.send(Drained::All);
+            } else if let_go || now >= drain.deadline + DRAIN_GRACE {
+                // A worker lets go by itself when its time is over, unless it hangs.
+                drain.reply.send(Drained::TimedOut);
+            } else {
+                self.drains.push(drain);
+            }
+        }
+    }
+
+    /// A worker that has panicked has an empty shard, and is told everything anew (FT-8). One that has ended ends the engine: the
+    /// peers of its core would be lost.
+    fn look_after_workers(&mut self, now: Instant) {
+        let links = Arc::clone(&self.links);
+        for (number, link) in links.iter().enumerate() {
+            let panics = link.panics();
+            if link.ended() && !link.stopping() {
+                let message = link.panic_message();
+                let reason = match panics == self.panics[number] {
+                    true => EndReason::Poller { worker: number },
+                    false => EndReason::WorkerPanics { worker: number, panics, message },
+                };
+                if self.shared.ended.set(reason.clone()).is_ok() {
+                    self.events.send(Event::Ended(reason));
+                }
+            } else if panics != self.panics[number] {
+                self.panics[number] = panics;
+                let core = CoreId(number as u8);
+                self.give_waiting(core, WorkerCommand::Adopt);
+                self.node.republish(now, core);
+                self.give_waiting(core, WorkerCommand::Adopted);
+                self.events.send(Event::WorkerRestarted(number));
+            }
+        }
     }
 
     fn hear_workers(&mut self, now: Instant) -> bool {
@@ -226,6 +341,8 @@ impl Control {
                 self.events.send(Event::Handshake { peer, at: SystemTime::now() });
             }
             Notice::HandshakeGivenUp { peer, .. } => self.events.send(Event::HandshakeGivenUp { peer }),
+            Notice::PathChanged { peer, path, .. } => self.events.send(Event::Path { peer, path }),
+            Notice::Missed(missed) => self.events.missed(missed),
             _ => {}
         }
     }
@@ -325,8 +442,52 @@ impl Control {
                 self.answer(reply, set);
             }
             Request::SetMtu { interface, mtu, reply } => reply.send(self.set_mtu(interface, mtu)),
+            Request::SetController { interface, peer, controller, reply } => {
+                let set = self.set_controller(interface, peer, controller, controllers);
+                self.answer(reply, set);
+            }
+            Request::EraseSessions { reply } => {
+                self.node.handle_suspend();
+                self.answer(reply, ());
+            }
+            Request::Drain { timeout, reply } => {
+                let deadline = clock::now() + timeout.min(DRAIN_MAX);
+                let _done = DropSignal::new(std::thread::current());
+                let drain = Drain { deadline, timed_out: Arc::default(), _done };
+                for number in 0..self.links.len() {
+                    self.give_waiting(CoreId(number as u8), WorkerCommand::Drain(drain.clone()));
+                }
+                let done = Arc::downgrade(&drain._done);
+                self.drains.push(Draining { deadline, timed_out: drain.timed_out, done, reply });
+            }
             Request::Stop => {}
         }
+    }
+
+    fn set_controller(
+        &mut self,
+        interface: InterfaceId,
+        peer: Option<PeerId>,
+        controller: Box<dyn Controller>,
+        controllers: &mut Controllers,
+    ) -> Result<(), InterfaceError> {
+        if !self.interfaces.contains_key(&interface) {
+            return Err(InterfaceError::Unknown);
+        }
+        if !controllers.takes_changes() {
+            return Err(InterfaceError::ControllersStalled);
+        }
+        match peer {
+            None => controllers.send(ToControllers::Set(interface, controller)),
+            Some(peer) => {
+                let found = self.node.public_key_of(peer).filter(|(owner, _)| *owner == interface);
+                found.ok_or(InterfaceError::NoPeer)?;
+                controllers.send(ToControllers::SetPeer(interface, peer, controller));
+            }
+        }
+        // What there is already is new to it.
+        self.node.tell_again(interface, peer);
+        Ok(())
     }
 
     /// Answers when everything so far has taken effect: controllers have been heard, and workers have done what they were told.
@@ -342,6 +503,24 @@ impl Control {
     }
 
     fn stop(self) {
+        if self.shared.ended.get().is_some() {
+            self.links.iter().for_each(WorkerLink::stop);
+        }
         self.events.close();
+    }
+}
+
+/// Passes a fence when it is dropped: by the last worker.
+struct PassOnDrop(Fence);
+
+impl Pass for PassOnDrop {
+    fn pass(&self) {
+        self.0.pass();
+    }
+}
+
+impl Drop for PassOnDrop {
+    fn drop(&mut self) {
+        self.0.pass();
     }
 }

@@ -1,46 +1,71 @@
-//! The thread on which control layers run, so that a slow one stops nothing but itself.
+//! The control thread's end of the control layers: what they are told never waits for them.
+//!
+//! A controller that does not return holds up the others of its thread, and nobody else: facts wait in the node, the newest per
+//! peer; requests are answered without it; data goes on by the last paths (FT-9).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+mod thread;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use dataplane_proto::Controller;
 use dataplane_proto::controller::{Input, Output};
-use dataplane_wire::{Instant, InterfaceId};
-
-use crate::clock;
+use dataplane_wire::{Instant, InterfaceId, PeerId};
 
 /// Facts and wishes that wait in either direction. More facts wait in the node, the newest per peer; more wishes in the
 /// controller.
 const QUEUE_MAX: usize = 1024;
-/// Wishes taken from one controller before the next fact is handed in.
-const OUTPUTS_PER_TURN: usize = 256;
+/// Changes of controllers that wait when the queue is full.
+const PENDING_MAX: usize = 64;
+/// How long nothing may be taken in before the control layers count as stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
 
 /// For the controllers' thread.
 pub(crate) enum ToControllers {
-    Add(InterfaceId, Box<dyn Controller>),
+    /// Another controller for all peers of an interface that have none of their own.
+    Set(InterfaceId, Box<dyn Controller>),
+    /// A controller of its own for a peer.
+    SetPeer(InterfaceId, PeerId, Box<dyn Controller>),
     Remove(InterfaceId),
     Input(InterfaceId, Input),
     /// Comes back behind everything that is wanted because of what was said before.
     Fence(Fence),
 }
 
-/// Something that is dropped when everything before it has taken effect.
-pub(crate) type Fence = Arc<dyn Send + Sync>;
+/// Something that is to be done when everything before it has taken effect: when the last who holds it lets go, or is past caring.
+pub(crate) trait Pass: Send + Sync {
+    /// Does it now, if it is not done yet.
+    fn pass(&self);
+}
+
+/// What travels behind everything that it waits for.
+pub(crate) type Fence = Arc<dyn Pass>;
 
 /// From the controllers' thread.
 pub(crate) enum FromControllers {
     Output(Output),
     Fence(Fence),
+    /// A controller of this interface panicked, and is gone.
+    Panicked(InterfaceId),
 }
 
 /// The control thread's end.
 pub(crate) struct Controllers {
     inputs: Option<SyncSender<ToControllers>>,
     pub(crate) outputs: Receiver<FromControllers>,
-    held: Option<ToControllers>,
+    /// Waits for room in the queue.
+    pending: VecDeque<ToControllers>,
+    sent: u64,
+    /// Messages that the thread is done with. Written by it alone; `Relaxed`: it publishes nothing but itself.
+    done: Arc<AtomicU64>,
+    /// The last count that was seen, and since when.
+    seen: (u64, Instant),
+    /// Fences on their way through the thread.
+    away: VecDeque<Weak<dyn Pass>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,45 +73,73 @@ impl Controllers {
     pub(crate) fn start(control: Thread) -> std::io::Result<Self> {
         let (inputs, inbox) = sync_channel(QUEUE_MAX);
         let (outbox, outputs) = sync_channel(QUEUE_MAX);
+        let done = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&done);
         let thread = std::thread::Builder::new()
             .name("dp-controllers".to_owned())
-            .spawn(move || run(&inbox, &outbox, &control))?;
-        Ok(Self { inputs: Some(inputs), outputs, held: None, thread: Some(thread) })
+            .spawn(move || thread::run(&inbox, &outbox, &counter, &control))?;
+        let (pending, away) = (VecDeque::new(), VecDeque::new());
+        let (inputs, thread, seen) = (Some(inputs), Some(thread), (0, Instant::ZERO));
+        Ok(Self { inputs, outputs, pending, sent: 0, done, seen, away, thread })
     }
 
-    /// Whether another message can be taken: the one before has been.
+    /// Whether another message can be taken: those before have been.
     pub(crate) fn has_room(&mut self) -> bool {
-        match self.held.take() {
-            None => true,
-            Some(message) => {
-                self.send(message);
-                self.held.is_none()
+        while let Some(message) = self.pending.pop_front() {
+            if let Err(message) = self.try_send(message) {
+                self.pending.push_front(message);
+                return false;
             }
         }
+        true
     }
 
-    /// Hands a message over; where the queue is full it is held, and [`Controllers::has_room`] says no until it is gone.
+    /// Hands a message over, or keeps it until there is room.
     pub(crate) fn send(&mut self, message: ToControllers) {
-        debug_assert!(self.held.is_none(), "asked has_room first");
-        let Some(inputs) = &self.inputs else { return };
+        if let ToControllers::Fence(fence) = &message {
+            self.away.push_back(Arc::downgrade(fence));
+        }
+        self.pending.push_back(message);
+        self.has_room();
+    }
+
+    fn try_send(&mut self, message: ToControllers) -> Result<(), ToControllers> {
+        let Some(inputs) = &self.inputs else { return Ok(()) };
         match inputs.try_send(message) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(message)) => self.held = Some(message),
+            Ok(()) => self.sent += 1,
+            Err(TrySendError::Full(message)) => return Err(message),
+            Err(TrySendError::Disconnected(_)) => {}
         }
+        Ok(())
     }
 
-    /// Hands a message over that must not wait behind facts that the queue has no room for: blocks for as long as that.
-    pub(crate) fn send_waiting(&mut self, message: ToControllers) {
-        let Some(inputs) = &self.inputs else { return };
-        for message in self.held.take().into_iter().chain([message]) {
-            // An error says that the thread is dead; its controllers are, too.
-            let _ = inputs.send(message);
-        }
+    /// Whether a change of controllers can be kept.
+    pub(crate) fn takes_changes(&self) -> bool {
+        self.pending.len() < PENDING_MAX
     }
 
-    /// Whether its thread has ended, as it does when a controller panics.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    /// A fence has come back.
+    pub(crate) fn returned(&mut self, fence: &Fence) {
+        self.away.retain(|away| !std::ptr::addr_eq(away.as_ptr(), Arc::as_ptr(fence)));
+    }
+
+    /// Whether something was said, and nothing taken in for too long.
+    pub(crate) fn is_stalled(&mut self, now: Instant) -> bool {
+        let done = self.done.load(Ordering::Relaxed);
+        if done != self.seen.0 || (done == self.sent && self.pending.is_empty()) {
+            self.seen = (done, now);
+        }
+        now.since(self.seen.1) >= STALLED_AFTER
+    }
+
+    /// When to ask next whether it is stalled; `None` while everything is taken in.
+    pub(crate) fn stalls_at(&self) -> Option<Instant> {
+        (self.done.load(Ordering::Relaxed) != self.sent).then(|| self.seen.1 + STALLED_AFTER)
+    }
+
+    /// The fences that are stuck in a stalled thread: they go on without it.
+    pub(crate) fn take_stuck(&mut self) -> impl Iterator<Item = Fence> + '_ {
+        self.away.drain(..).filter_map(|away| away.upgrade())
     }
 }
 
@@ -94,80 +147,8 @@ impl Drop for Controllers {
     fn drop(&mut self) {
         // Closing the channels ends the thread at its next look at them; one that hangs inside of a controller is left alone.
         self.inputs = None;
-        if let Some(thread) = self.thread.take().filter(|thread| thread.is_finished()) {
+        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
-    }
-}
-
-fn run(inbox: &Receiver<ToControllers>, outbox: &SyncSender<FromControllers>, control: &Thread) {
-    let mut controllers: BTreeMap<InterfaceId, Box<dyn Controller>> = BTreeMap::new();
-    let mut fences = Vec::new();
-    loop {
-        let mut now = clock::now();
-        let mut quiet = true;
-        for controller in controllers.values_mut() {
-            for taken in 1..=OUTPUTS_PER_TURN {
-                let Some(output) = controller.poll_output(now) else { break };
-                quiet = taken < OUTPUTS_PER_TURN;
-                if outbox.send(FromControllers::Output(output)).is_err() {
-                    return;
-                }
-                control.unpark();
-            }
-        }
-        if quiet {
-            for fence in fences.drain(..) {
-                if outbox.send(FromControllers::Fence(fence)).is_err() {
-                    return;
-                }
-                control.unpark();
-            }
-        }
-        let due = controllers.values().filter_map(|controller| controller.poll_timeout()).min();
-        let wait = if fences.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
-        let message = match wait {
-            Some(Duration::ZERO) => match inbox.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => return,
-            },
-            Some(wait) => match inbox.recv_timeout(wait) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            },
-            None => match inbox.recv() {
-                Ok(message) => Some(message),
-                Err(_) => return,
-            },
-        };
-        now = clock::now();
-        if let Some(ToControllers::Fence(fence)) = message {
-            fences.push(fence);
-        } else {
-            take(&mut controllers, now, message);
-        }
-    }
-}
-
-fn take(
-    controllers: &mut BTreeMap<InterfaceId, Box<dyn Controller>>,
-    now: Instant,
-    message: Option<ToControllers>,
-) {
-    match message {
-        Some(ToControllers::Add(interface, controller)) => {
-            controllers.insert(interface, controller);
-        }
-        Some(ToControllers::Remove(interface)) => {
-            controllers.remove(&interface);
-        }
-        Some(ToControllers::Input(interface, input)) => {
-            if let Some(controller) = controllers.get_mut(&interface) {
-                controller.handle_input(now, input);
-            }
-        }
-        Some(ToControllers::Fence(_)) | None => {}
     }
 }

@@ -11,6 +11,8 @@ macro_rules! worker_counters {
         #[non_exhaustive]
         pub struct WorkerStats {
             $($(#[doc = $doc])+ pub $field: u64,)+
+            /// Datagrams that its sockets lost in the kernel, because their receive buffers were full; looked at once a second.
+            pub rx_kernel_drops: u64,
             /// Datagrams and packets that went no further, by [`DropReason`] number.
             pub drops: Drops,
         }
@@ -45,13 +47,14 @@ macro_rules! worker_counters {
         impl WorkerStats {
             /// Name and value of every counter but the drops, for tables and metrics.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($field), self.$field),)+].into_iter()
+                [$((stringify!($field), self.$field),)+ ("rx_kernel_drops", self.rx_kernel_drops)].into_iter()
             }
 
             /// The sum of two workers' counters.
             #[must_use]
             pub fn plus(mut self, other: &Self) -> Self {
                 $(self.$field = self.$field.wrapping_add(other.$field);)+
+                self.rx_kernel_drops = self.rx_kernel_drops.wrapping_add(other.rx_kernel_drops);
                 for (sum, more) in self.drops.0.iter_mut().zip(other.drops.0) {
                     *sum = sum.wrapping_add(more);
                 }
@@ -68,6 +71,8 @@ worker_counters! {
     rx_bytes,
     /// Receive calls that brought something: `rx_datagrams / rx_batches` is the batch size.
     rx_batches,
+    /// Errors that the kernel reported in place of a datagram: news of one that we sent. Nothing was lost by them.
+    rx_errors,
     /// Outer datagrams sent.
     tx_datagrams,
     /// Bytes of those, above UDP.

@@ -1,203 +1,20 @@
-//! The engine: built, asked, shut down.
+//! The engine: asked, drained, shut down.
 
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use dataplane_aead::Cipher;
-use dataplane_io::memory::{Pool, Region};
-use dataplane_io::poll::Poller;
-use dataplane_io::socket::OffloadConfig;
-use dataplane_io::udp::UdpIo;
-use dataplane_io::{RxRing, TxBatch, memory::Class};
-use dataplane_proto::shard::{Shard, ShardConfig};
-use dataplane_wire::CoreId;
-
-use crate::applied;
-use crate::config::{HookMaker, Limits, Offloads, WORKERS_MAX, Workers, buffers};
-use crate::control::{Control, ControlParts, Request};
+use crate::applied::{self, Applied};
+use crate::builder::Builder;
+use crate::control::Request;
 use crate::counters::WorkerStats;
-use crate::error::{InterfaceError, StartError, Stopped};
-use crate::events::{self, Events};
+use crate::error::{InterfaceError, Stopped};
 use crate::handle::InterfaceHandle;
-use crate::hook::Hook;
 use crate::interface::Interface;
 use crate::link::WorkerLink;
-use crate::worker::{Parts, Worker};
-
-/// Requests that wait for the control thread; one more waits in its caller.
-const REQUESTS_MAX: usize = 64;
-
-/// Builds an [`Engine`].
-pub struct Builder {
-    workers: Workers,
-    limits: Limits,
-    offloads: Offloads,
-    cipher: Option<String>,
-    hook: Option<HookMaker>,
-    pin: bool,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            workers: Workers::Auto,
-            limits: Limits::default(),
-            offloads: Offloads::auto(),
-            cipher: None,
-            hook: None,
-            pin: false,
-        }
-    }
-}
-
-impl Builder {
-    /// How many workers to start; one per CPU by default.
-    #[must_use]
-    pub fn workers(mut self, workers: Workers) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// Bounds on everything that can grow.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Which offloads to use; by default all that the machine has.
-    #[must_use]
-    pub fn offloads(mut self, offloads: Offloads) -> Self {
-        self.offloads = offloads;
-        self
-    }
-
-    /// Forces a provider of the cipher by its name; by default the fastest here.
-    #[must_use]
-    pub fn cipher(mut self, name: impl Into<String>) -> Self {
-        self.cipher = Some(name.into());
-        self
-    }
-
-    /// A hook for each worker: `maker` is called once per worker with its number.
-    #[must_use]
-    pub fn hook<H: Hook + 'static>(mut self, mut maker: impl FnMut(usize) -> H + 'static) -> Self {
-        self.hook = Some(Box::new(move |worker| Box::new(maker(worker))));
-        self
-    }
-
-    /// Pins each worker to a CPU of the process's affinity mask. Off by default.
-    #[must_use]
-    pub fn pin(mut self, pin: bool) -> Self {
-        self.pin = pin;
-        self
-    }
-
-    /// Maps the buffers, starts the threads.
-    ///
-    /// # Errors
-    /// [`StartError`]: nothing stays behind.
-    pub fn start(mut self) -> Result<(Engine, Events), StartError> {
-        let workers = self.workers.count();
-        if workers == 0 || workers > WORKERS_MAX {
-            return Err(StartError::Workers(workers));
-        }
-        let cipher = match &self.cipher {
-            None => Cipher::auto(),
-            Some(name) => Cipher::named(name).ok_or_else(|| StartError::Cipher(name.clone()))?,
-        };
-        let plan = buffers::plan(workers);
-        let region =
-            Region::new(&plan).map_err(|error| StartError::Memory { bytes: plan.bytes(), source: error })?;
-        let mut pollers = Vec::with_capacity(workers);
-        for _ in 0..workers {
-            let capacity = 4 * self.limits.interfaces.max(1);
-            pollers.push(
-                Poller::new(capacity).map_err(|source| StartError::Resource { what: "a poller", source })?,
-            );
-        }
-        let links: Arc<[WorkerLink]> = pollers.iter().map(|poller| WorkerLink::new(poller.waker())).collect();
-        let seed = random_seed()?;
-        let core_bits = workers.next_power_of_two().trailing_zeros() as u8;
-        let (event_sender, events) = events::channel(self.limits.events);
-        let (requests, inbox) = sync_channel(REQUESTS_MAX);
-        let control = Control::new(ControlParts {
-            links: Arc::clone(&links),
-            inbox,
-            events: event_sender,
-            limits: self.limits,
-            offloads: self.offloads,
-            core_bits,
-            seed,
-        });
-        let control = spawn("dp-control".to_owned(), move || control.run())?;
-        let mut engine = Engine {
-            links: Arc::clone(&links),
-            requests,
-            control: Some(control),
-            workers: Vec::with_capacity(workers),
-            cipher: dataplane_aead::Aead::name(&cipher),
-        };
-        let cpus = if self.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
-        for (number, poller) in pollers.into_iter().enumerate() {
-            let memory = |error: dataplane_io::memory::RegionError| StartError::Memory {
-                bytes: plan.bytes(),
-                source: error,
-            };
-            let core = CoreId(number as u8);
-            let shard_config = ShardConfig {
-                core,
-                cores: workers as u8,
-                core_bits,
-                master_seed: seed,
-                limits: self.limits.shard(),
-            };
-            let parts = Parts {
-                core,
-                shard: Shard::new(shard_config, cipher),
-                io: UdpIo::new(OffloadConfig { gso: self.offloads.gso, gro: self.offloads.gro }),
-                rx: RxRing::new(&region, Class::Slab, buffers::RX_SLOTS).map_err(memory)?,
-                tx: TxBatch::new(&region, buffers::TX_SLABS, buffers::TX_TRAINS).map_err(memory)?,
-                pool: Pool::new(&region, buffers::POOL).map_err(memory)?,
-                poller,
-                links: Arc::clone(&links),
-                control: engine.control_thread(),
-                hook: self.hook.as_mut().map(|maker| maker(number)),
-            };
-            let cpu = cpus.get(number % cpus.len().max(1)).copied();
-            let worker = spawn(format!("dp-worker-{number}"), move || {
-                if let Some(cpu) = cpu {
-                    core_affinity::set_for_current(cpu);
-                }
-                Worker::new(parts).run();
-            })?;
-            engine.workers.push(worker);
-        }
-        Ok((engine, events))
-    }
-}
-
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(body)
-        .map_err(|source| StartError::Resource { what: "a thread", source })
-}
-
-/// The one place that seeds randomness.
-fn random_seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    let mut filled = 0;
-    while filled < seed.len() {
-        match rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(StartError::Resource { what: "randomness", source: error.into() }),
-        }
-    }
-    Ok(seed)
-}
+use crate::outer::OuterOffloads;
 
 /// A running data plane. Dropping it stops it: threads are joined and ports are free when the drop returns.
 pub struct Engine {
@@ -206,12 +23,69 @@ pub struct Engine {
     control: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     cipher: &'static str,
+    shared: Arc<Shared>,
+}
+
+/// What the control thread tells without being asked.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) controllers_stalled: AtomicBool,
+    pub(crate) ended: OnceLock<EndReason>,
+}
+
+/// How an engine is at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// The control layers have not taken in anything for seconds: data goes on by the last paths.
+    pub controllers_stalled: bool,
+    /// How often each worker was made anew after a panic.
+    pub worker_panics: Vec<u64>,
+    /// Why the engine has ended by itself, if it has.
+    pub ended: Option<EndReason>,
+}
+
+/// Why an engine ended although nobody asked it to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// A worker panicked again and again within a minute.
+    #[error("worker {worker} panicked {panics} times, the last time with: {message}")]
+    WorkerPanics {
+        /// Which.
+        worker: usize,
+        /// How often, since the start.
+        panics: u64,
+        /// What the last panic said.
+        message: String,
+    },
+    /// A worker could not wait for its descriptors any more.
+    #[error("worker {worker} cannot poll its descriptors")]
+    Poller {
+        /// Which.
+        worker: usize,
+    },
 }
 
 impl Engine {
     /// An engine with defaults, to be changed before it starts.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    pub(crate) fn new(
+        links: Arc<[WorkerLink]>,
+        requests: SyncSender<Request>,
+        control: JoinHandle<()>,
+        cipher: &'static str,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let workers = Vec::with_capacity(links.len());
+        Self { links, requests, control: Some(control), workers, cipher, shared }
+    }
+
+    pub(crate) fn add_worker(&mut self, worker: JoinHandle<()>) {
+        self.workers.push(worker);
     }
 
     /// How many workers it has: as many queues an own inner side needs.
@@ -235,9 +109,48 @@ impl Engine {
         Ok(InterfaceHandle::new(id, device_name, self.requests.clone(), self.control_thread()))
     }
 
-    /// Counters as they are now; takes no lock on a worker.
+    /// Counters as they are now; takes no lock on a worker. They are published every 20 ms, and before a worker sleeps.
     pub fn stats(&self) -> Stats {
-        Stats { workers: self.links.iter().map(|link| link.counters.read()).collect() }
+        let read = |link: &WorkerLink| WorkerStats {
+            rx_kernel_drops: link.kernel_drops.load(Ordering::Relaxed),
+            ..link.counters.read()
+        };
+        Stats {
+            workers: self.links.iter().map(read).collect(),
+            cpus: self.links.iter().map(WorkerLink::cpu).collect(),
+            offloads: self.links.iter().map(WorkerLink::offloads).collect(),
+        }
+    }
+
+    /// How it is; takes no lock on a worker that runs.
+    pub fn health(&self) -> Health {
+        Health {
+            controllers_stalled: self.shared.controllers_stalled.load(Ordering::Relaxed),
+            worker_panics: self.links.iter().map(WorkerLink::panics).collect(),
+            ended: self.shared.ended.get().cloned(),
+        }
+    }
+
+    /// Lets everything leave that was given to it before: what waits in inner sides is read, sealed and sent, what waits for a
+    /// session waits for it, for at most `timeout`. Nothing is stopped by it; [`Engine::shutdown`] does that.
+    ///
+    /// # Errors
+    /// [`Stopped`]; the answer says whether the time was enough.
+    pub fn drain(&self, timeout: Duration) -> Result<Applied<Drained>, Stopped> {
+        let (reply, drained) = applied::pair();
+        self.ask(Request::Drain { timeout, reply })?;
+        Ok(drained)
+    }
+
+    /// Erases the keys of all sessions and makes new ones, as after a suspend (WG-37). The engine does so by itself when it finds
+    /// that the machine has slept; this is for whoever is told before it sleeps.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn erase_sessions(&self) -> Result<Applied<()>, Stopped> {
+        let (reply, erased) = applied::pair();
+        self.ask(Request::EraseSessions { reply })?;
+        Ok(erased)
     }
 
     /// Packets that hooks have dropped for a reason of their own, all workers together.
@@ -248,7 +161,7 @@ impl Engine {
     /// Stops all threads and frees all ports; both are done when it returns. Dropping does the same.
     pub fn shutdown(self) {}
 
-    fn control_thread(&self) -> std::thread::Thread {
+    pub(crate) fn control_thread(&self) -> std::thread::Thread {
         self.control.as_ref().map_or_else(std::thread::current, |control| control.thread().clone())
     }
 
@@ -279,6 +192,17 @@ impl Drop for Engine {
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     workers: Vec<WorkerStats>,
+    cpus: Vec<Option<usize>>,
+    offloads: Vec<OuterOffloads>,
+}
+
+/// Whether a drain was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Nothing waits any more.
+    All,
+    /// The time was over before.
+    TimedOut,
 }
 
 impl Stats {
@@ -290,6 +214,17 @@ impl Stats {
     /// Each worker's.
     pub fn workers(&self) -> &[WorkerStats] {
         &self.workers
+    }
+
+    /// The CPU on which a worker was last seen: by default wherever the kernel puts it (see
+    /// [`Builder::pin`](crate::Builder::pin)). `None` before its first turn, and for one that does not exist.
+    pub fn cpu(&self, worker: usize) -> Option<usize> {
+        self.cpus.get(worker).copied().flatten()
+    }
+
+    /// Which offloads the outer side of a worker uses, and why not where it does not; `None` for one that does not exist.
+    pub fn offloads(&self, worker: usize) -> Option<OuterOffloads> {
+        self.offloads.get(worker).copied()
     }
 
     /// The sum of all.

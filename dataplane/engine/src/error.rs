@@ -39,9 +39,35 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The process may not open more files.
+    #[error(
+        "cannot set up {what}: the process may open {limit} files (RLIMIT_NOFILE): raise it by `ulimit -n`, or by \
+         LimitNOFILE= of its systemd unit"
+    )]
+    Files {
+        /// What it was.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// A cipher that this machine or build does not have.
     #[error("no cipher {0:?} here; choose one of: {choices}", choices = crate::config::cipher_names())]
     Cipher(String),
+}
+
+impl StartError {
+    pub(crate) fn resource(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match files_limit(&source) {
+            Some(limit) => Self::Files { what, limit },
+            None => Self::Resource { what, source },
+        }
+    }
+}
+
+/// The limit on open files, where it is what an operation failed for.
+pub(crate) fn files_limit(error: &io::Error) -> Option<u64> {
+    let is_it = error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
+    is_it.then(|| rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
 /// Why a request about an interface failed. Nothing of it was done.
@@ -69,10 +95,22 @@ pub enum InterfaceError {
     },
     /// The TUN device.
     #[error(transparent)]
-    Tun(#[from] TunError),
+    Tun(TunError),
     /// The sockets.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Bind(BindError),
+    /// The process may not open more files. An interface takes four for each worker and two more.
+    #[error(
+        "the process may open {limit} files (RLIMIT_NOFILE), too few for another interface: raise it by `ulimit -n`, or by \
+         LimitNOFILE= of its systemd unit"
+    )]
+    Files {
+        /// The limit.
+        limit: u64,
+    },
+    /// Control layers take nothing in, and as much waits for them as may.
+    #[error("the control layers are stalled: one of them does not return from a call")]
+    ControllersStalled,
     /// The firewall mark.
     #[error("cannot set the firewall mark: {0}; it needs CAP_NET_ADMIN")]
     Mark(io::Error),
@@ -103,4 +141,28 @@ pub enum InterfaceError {
     /// Anything else that the kernel refused.
     #[error("the kernel refused: {0}")]
     Io(io::Error),
+}
+
+impl From<BindError> for InterfaceError {
+    fn from(error: BindError) -> Self {
+        match &error {
+            BindError::System { error: source, .. } => match files_limit(source) {
+                Some(limit) => Self::Files { limit },
+                None => Self::Bind(error),
+            },
+            _ => Self::Bind(error),
+        }
+    }
+}
+
+impl From<TunError> for InterfaceError {
+    fn from(error: TunError) -> Self {
+        match &error {
+            TunError::Io { source, .. } => match files_limit(source) {
+                Some(limit) => Self::Files { limit },
+                None => Self::Tun(error),
+            },
+            _ => Self::Tun(error),
+        }
+    }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant as StdInstant, SystemTime};
 use dataplane_proto::messages::Path;
 use dataplane_wire::{InterfaceId, PeerId};
 
+use crate::engine::EndReason;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -33,15 +35,31 @@ pub enum Event {
     },
     /// An interface went away: its TUN device was deleted.
     InterfaceGone(InterfaceId),
-    /// A worker ended although nobody asked it to; the others go on.
-    WorkerStopped(usize),
-    /// The thread of the control layers ended: one of them panicked. Data goes on by the last paths.
-    ControllersStopped,
+    /// A worker panicked and was made anew from the configuration; the others went on. Its peers' sessions are made again.
+    WorkerRestarted(usize),
+    /// Something does not work as it should, while data goes on.
+    Degraded(Degradation),
+    /// What was degraded works again.
+    Recovered(Degradation),
+    /// The engine has ended by itself. It is the last event.
+    Ended(EndReason),
     /// This many events were lost because nobody fetched them: look at the whole state once.
     Lagged {
         /// How many.
         missed: u64,
     },
+}
+
+/// What does not work as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Degradation {
+    /// A controller of this interface panicked and is gone. Its peers keep their last paths, until there is another
+    /// ([`InterfaceHandle::set_controller`](crate::InterfaceHandle::set_controller)).
+    ControllerPanicked(InterfaceId),
+    /// The control layers have not taken in anything for two seconds: one of them does not return from a call. Data goes on by
+    /// the last paths, requests are answered without them.
+    ControllersStalled,
 }
 
 /// Events of one kind about one thing: a newer one takes the place of an older one that nobody has fetched.
@@ -52,7 +70,8 @@ enum Topic {
     Path(PeerId),
     Interface(InterfaceId),
     Worker(usize),
-    Controllers,
+    Degradation(Degradation),
+    Ended,
 }
 
 impl Event {
@@ -62,8 +81,9 @@ impl Event {
             Self::HandshakeGivenUp { peer } => Topic::GivenUp(*peer),
             Self::Path { peer, .. } => Topic::Path(*peer),
             Self::InterfaceGone(interface) => Topic::Interface(*interface),
-            Self::WorkerStopped(worker) => Topic::Worker(*worker),
-            Self::ControllersStopped => Topic::Controllers,
+            Self::WorkerRestarted(worker) => Topic::Worker(*worker),
+            Self::Degraded(what) | Self::Recovered(what) => Topic::Degradation(*what),
+            Self::Ended(_) => Topic::Ended,
             Self::Lagged { .. } => return None,
         })
     }
@@ -110,6 +130,13 @@ impl EventSender {
             }
             queue.order.push_back(topic);
         }
+        self.wake(queue);
+    }
+
+    /// So many events were lost before they came here.
+    pub(crate) fn missed(&self, events: u64) {
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.missed += events;
         self.wake(queue);
     }
 

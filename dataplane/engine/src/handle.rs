@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::SyncSender;
 
+use dataplane_proto::Controller;
 use dataplane_proto::keys::Secret;
 use dataplane_proto::node::{Change as NodeChange, InterfaceSnapshot as NodeSnapshot, PeerChange};
 use dataplane_wire::{InterfaceId, PeerId};
@@ -81,6 +82,30 @@ impl InterfaceHandle {
         desired: Desired,
     ) -> Result<Applied<Result<Reconciled, InterfaceError>>, Stopped> {
         self.ask(|interface, reply| Request::Reconcile { interface, desired, reply })
+    }
+
+    /// Another control layer for all peers that have none of their own. It is told of the peers that there are; until it has said
+    /// otherwise, each keeps the path that it has.
+    ///
+    /// # Errors
+    /// [`Stopped`]; the answer is [`InterfaceError::ControllersStalled`] where control layers do not take anything in.
+    pub fn set_controller(
+        &self,
+        controller: Box<dyn Controller>,
+    ) -> Result<Applied<Result<(), InterfaceError>>, Stopped> {
+        self.ask(|interface, reply| Request::SetController { interface, peer: None, controller, reply })
+    }
+
+    /// A control layer of its own for one peer, until that is removed. The interface's own is told that the peer is gone.
+    ///
+    /// # Errors
+    /// As [`InterfaceHandle::set_controller`], and [`InterfaceError::NoPeer`].
+    pub fn set_peer_controller(
+        &self,
+        peer: PeerId,
+        controller: Box<dyn Controller>,
+    ) -> Result<Applied<Result<(), InterfaceError>>, Stopped> {
+        self.ask(|interface, reply| Request::SetController { interface, peer: Some(peer), controller, reply })
     }
 
     /// Everything that is configured and counted, peers in the order in which they were added.

@@ -3,20 +3,21 @@
 //! Commands are never lost: who cannot push one keeps it and tries again. What strangers or other cores send is dropped and
 //! counted when its queue is full.
 
-use std::net::UdpSocket;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
 use dataplane_io::Buf;
 use dataplane_io::inner::Inner;
+use dataplane_io::packet_io::{OffReason, Offload, Offloads};
 use dataplane_io::poll::Waker;
 use dataplane_proto::messages::{Command, Event, HandshakeArrived};
-use dataplane_wire::{InterfaceId, PeerId, RxMeta, SocketId};
+use dataplane_wire::{Instant, InterfaceId, PeerId, RxMeta, SocketId};
 
 use crate::controllers::Fence;
 use crate::counters::WorkerCounters;
 use crate::hook::PolicyCounts;
+use crate::outer::AnySocket;
 use crate::sync::{ArrayQueue, AtomicBool};
 
 /// Commands that wait for one worker. (Models explore a small ring: its edges come soon.)
@@ -45,12 +46,27 @@ pub(crate) enum WorkerCommand {
     /// The inner side of an interface. One that is not `readable` is only written: another worker reads the same queue.
     AddInner { interface: InterfaceId, inner: Box<dyn Inner + Send>, readable: bool },
     /// This worker's members of the reuse-port groups of an interface.
-    AddSockets { socket: SocketId, sockets: Vec<UdpSocket> },
+    AddSockets { socket: SocketId, sockets: Vec<AnySocket> },
     /// Let go of the sockets of an interface. The control thread holds a duplicate of each, so that they close together when it
     /// drops those: members of a reuse-port group must not go one by one.
     RemoveSockets { socket: SocketId, _done: Arc<DropSignal> },
     /// Close the inner side of an interface.
     RemoveInner { interface: InterfaceId, _done: Arc<DropSignal> },
+    /// What follows is for the shard that was made after a panic.
+    Adopt,
+    /// It has been told everything.
+    Adopted,
+    /// Let go of this when nothing waits any more, or at the deadline.
+    Drain(Drain),
+}
+
+/// A wish to be told when nothing waits any more.
+#[derive(Clone)]
+pub(crate) struct Drain {
+    pub(crate) deadline: Instant,
+    /// Whether a worker had something left at the deadline.
+    pub(crate) timed_out: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) _done: Arc<DropSignal>,
 }
 
 /// Calls the control thread when the last worker has dropped its `Arc`.
@@ -87,6 +103,15 @@ pub(crate) struct WorkerLink {
     pub(crate) waker: Waker,
     /// Inner sides that went away by themselves.
     pub(crate) gone: ArrayQueue<InterfaceId>,
+    /// Datagrams that its sockets lost in the kernel; written by the control thread.
+    pub(crate) kernel_drops: AtomicU64,
+    /// Panics that it had.
+    panics: AtomicU64,
+    /// What the last one said. Written on the way out of a panic, never on the way of a packet.
+    panic: Mutex<String>,
+    /// The CPU on which it last published its counters; `u32::MAX` before.
+    cpu: AtomicU32,
+    offloads: [AtomicU64; 2],
     stop: AtomicBool,
     ended: AtomicBool,
 }
@@ -102,9 +127,49 @@ impl WorkerLink {
             policy: PolicyCells::default(),
             waker,
             gone: ArrayQueue::new(GONE_MAX),
+            kernel_drops: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            panic: Mutex::default(),
+            cpu: AtomicU32::new(u32::MAX),
+            offloads: [const { AtomicU64::new(0) }; 2],
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// Counts a panic. `Release` pairs with the `Acquire` of [`WorkerLink::panics`].
+    pub(crate) fn note_panic(&self, message: String) {
+        *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = message;
+        self.panics.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Acquire)
+    }
+
+    /// What the last panic said.
+    pub(crate) fn panic_message(&self) -> String {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the worker runs and what its backend uses; the caller is the only writer. `Relaxed`: neither publishes anything
+    /// but itself.
+    pub(crate) fn set_place(&self, cpu: usize, offloads: Offloads) {
+        self.cpu.store(cpu as u32, Ordering::Relaxed);
+        for (cell, offload) in self.offloads.iter().zip([offloads.gso, offloads.gro]) {
+            cell.store(pack(offload), Ordering::Relaxed);
+        }
+    }
+
+    /// The CPU on which it was last seen; `None` before its first turn.
+    pub(crate) fn cpu(&self) -> Option<usize> {
+        let cpu = self.cpu.load(Ordering::Relaxed);
+        (cpu != u32::MAX).then_some(cpu as usize)
+    }
+
+    pub(crate) fn offloads(&self) -> Offloads {
+        let [gso, gro] = [0, 1].map(|at: usize| unpack(self.offloads[at].load(Ordering::Relaxed)));
+        Offloads { gso, gro }
     }
 
     /// Asks the worker to end. `Release` pairs with the `Acquire` of [`WorkerLink::stopping`].
@@ -124,6 +189,27 @@ impl WorkerLink {
 
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// An offload's state in one word: its kind, and above it the errno.
+fn pack(offload: Offload) -> u64 {
+    match offload {
+        Offload::On => 0,
+        Offload::Off(OffReason::Configured) => 1,
+        Offload::Off(OffReason::Unsupported) => 2,
+        Offload::Off(OffReason::MangledByKernel) => 3,
+        Offload::Off(OffReason::Failed(errno)) => 4 | (u64::from(errno.unsigned_abs()) << 8),
+    }
+}
+
+fn unpack(word: u64) -> Offload {
+    match word & 0xff {
+        0 => Offload::On,
+        1 => Offload::Off(OffReason::Configured),
+        2 => Offload::Off(OffReason::Unsupported),
+        3 => Offload::Off(OffReason::MangledByKernel),
+        _ => Offload::Off(OffReason::Failed((word >> 8) as i32)),
     }
 }
 
@@ -152,3 +238,21 @@ impl PolicyCells {
 #[cfg(all(test, loom))]
 #[path = "link_model.rs"]
 mod model;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_an_offload_survives_its_word() {
+        let off = [
+            OffReason::Configured,
+            OffReason::Unsupported,
+            OffReason::MangledByKernel,
+            OffReason::Failed(90),
+        ];
+        for offload in off.map(Offload::Off).into_iter().chain([Offload::On]) {
+            assert_eq!(unpack(pack(offload)), offload);
+        }
+    }
+}

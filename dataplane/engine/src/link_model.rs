@@ -14,6 +14,7 @@ use loom::thread;
 
 use super::*;
 use crate::applied::{self, AnswerOnDrop};
+use crate::controllers::Pass;
 
 #[path = "../../io/src/poll/gate.rs"]
 mod gate;
@@ -108,6 +109,10 @@ fn explore(preemptions_max: usize, model: impl Fn() + Send + Sync + 'static) {
 
 /// A worker's hold of a fence. The count that all share is loom's, so that it sees what the last drop orders.
 struct Part(#[expect(dead_code, reason = "held, and dropped")] loom::sync::Arc<AnswerOnDrop<()>>);
+
+impl Pass for Part {
+    fn pass(&self) {}
+}
 
 /// Workers that get `commands` routes each and a fence behind them: when the fence answers, every route is in effect.
 fn publication(workers: usize, commands: usize, preemptions_max: usize) {

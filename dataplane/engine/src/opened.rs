@@ -1,12 +1,11 @@
 //! Interfaces on the control thread: their devices and sockets, opened as a whole or not at all.
 
-use std::net::UdpSocket;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use dataplane_io::inner::Inner;
-use dataplane_io::socket::{BindRequest, Group, OffloadConfig, SocketRole, bind_group, set_mark};
-use dataplane_io::steer::Steering;
+use dataplane_io::socket::{OffloadConfig, SocketRole};
 use dataplane_io::tun;
 use dataplane_proto::keys::Secret;
 use dataplane_proto::node::{Change as NodeChange, HandshakePolicy, PeerChange};
@@ -21,6 +20,7 @@ use crate::error::InterfaceError;
 use crate::handle::{Change, InterfaceSnapshot};
 use crate::interface::{Interface, Kind};
 use crate::link::{DropSignal, WorkerCommand};
+use crate::outer::{AnySockets, OpenRequest, OuterGroup};
 use crate::peer::{Desired, Peer};
 use crate::queue::{EngineSide, QueueEnd};
 use crate::reconcile::{self, Configured, Reconciled};
@@ -36,12 +36,22 @@ pub(crate) struct Opened {
     port: u16,
     /// The port that is bound; `None` while down.
     bound: Option<u16>,
-    /// Duplicates of all workers' sockets.
-    sockets: Vec<UdpSocket>,
+    /// What the outer side keeps of its sockets; `None` while down.
+    group: Option<Box<dyn OuterGroup>>,
+    /// Datagrams that sockets which are closed had lost, by worker.
+    lost_before: Vec<u64>,
     mark: u32,
     device: Option<tun::Device>,
     socket_hook: Option<SocketHook>,
     configured: Configured,
+}
+
+impl Opened {
+    /// Datagrams that a worker's sockets lost in the kernel.
+    pub(crate) fn lost(&self, worker: usize) -> u64 {
+        let now = self.group.as_ref().map_or(0, |group| group.lost(worker));
+        self.lost_before.get(worker).copied().unwrap_or(0) + now
+    }
 }
 
 /// One queue per worker, and whether it reads it.
@@ -57,6 +67,9 @@ impl Control {
         let free = (0..self.limits.interfaces).map(|number| InterfaceId(number as u16));
         let mut free = free.filter(|id| !self.interfaces.contains_key(id));
         let id = free.next().ok_or(InterfaceError::TooMany(self.limits.interfaces))?;
+        if !controllers.takes_changes() {
+            return Err(InterfaceError::ControllersStalled);
+        }
         let Interface { private_key, port, mark, mtu, inner, controller, socket_hook, up } = interface;
         let (mut device, queues) = self.open_inner(id, inner.0)?;
         let mtu = match (&mut device, mtu) {
@@ -68,9 +81,11 @@ impl Control {
             (None, mtu) => mtu.unwrap_or(MTU_DEFAULT),
         };
         let configured = Configured::new();
-        let opened = Opened { port, bound: None, sockets: Vec::new(), mark, device, socket_hook, configured };
+        let lost_before = vec![0; self.links.len()];
+        let opened =
+            Opened { port, bound: None, group: None, lost_before, mark, device, socket_hook, configured };
         let name = opened.device.as_ref().map(|device| device.name().to_owned());
-        let group = if up { Some(self.bind(&opened, port, mark)?) } else { None };
+        let group = if up { Some(self.bind(id, &opened.socket_hook, port, mark)?) } else { None };
 
         let now = clock::now();
         let socket = Some(SocketId(id.0));
@@ -84,7 +99,7 @@ impl Control {
         self.node.apply(now, &changes)?;
         self.interfaces.insert(id, opened);
         let controller = controller.unwrap_or_else(|| Box::new(Fixed::new()));
-        controllers.send_waiting(ToControllers::Add(id, controller));
+        controllers.send(ToControllers::Set(id, controller));
         for (number, (inner, readable)) in queues.into_iter().enumerate() {
             let command = WorkerCommand::AddInner { interface: id, inner, readable };
             self.give_waiting(CoreId(number as u8), command);
@@ -129,40 +144,32 @@ impl Control {
         Ok((Some(device), all))
     }
 
-    fn bind(&self, opened: &Opened, port: u16, mark: u32) -> Result<(Group, Vec<UdpSocket>), InterfaceError> {
-        let hook = opened.socket_hook.clone();
-        let call = hook.as_ref().map(|hook| move |fd: std::os::fd::BorrowedFd<'_>, _: SocketRole| hook(fd));
-        let request = BindRequest {
-            port,
-            mark,
-            workers: self.links.len(),
-            hook: call.as_ref().map(|call| call as dataplane_io::socket::SocketHook<'_>),
-            ..BindRequest::default()
-        };
-        let group = bind_group(&request)?;
-        if self.links.len() > 1 {
-            let steering = Steering::by_index(u32::from(self.core_bits));
-            for family in [&group.v4, &group.v6] {
-                // The first was bound before there was a group; by the last, the kernel knows all.
-                if let Some(last) = family.last() {
-                    steering.attach(last).map_err(InterfaceError::Io)?;
-                }
-            }
+    fn bind(
+        &mut self,
+        interface: InterfaceId,
+        hook: &Option<SocketHook>,
+        port: u16,
+        mark: u32,
+    ) -> Result<AnySockets, InterfaceError> {
+        let hook = hook.as_ref().or(self.socket_hook.as_ref());
+        let call = hook.map(|hook| move |fd: BorrowedFd<'_>, _: SocketRole| hook(fd));
+        let hook =
+            call.as_ref().map(|call| call as &dyn Fn(BorrowedFd<'_>, SocketRole) -> std::io::Result<()>);
+        let (workers, core_bits) = (self.links.len(), u32::from(self.core_bits));
+        let request = OpenRequest { interface, port, mark, workers, core_bits, hook };
+        let sockets = self.outer.open(&request)?;
+        if sockets.members.len() > workers {
+            return Err(InterfaceError::Queues { got: sockets.members.len(), workers });
         }
-        let all = group.v4.iter().chain(&group.v6);
-        let duplicates =
-            all.map(UdpSocket::try_clone).collect::<Result<_, _>>().map_err(InterfaceError::Io)?;
-        Ok((group, duplicates))
+        Ok(sockets)
     }
 
     /// Gives the sockets of a group to the workers, and lets the peers be reached.
-    fn adopt(&mut self, id: InterfaceId, (group, duplicates): (Group, Vec<UdpSocket>)) {
+    fn adopt(&mut self, id: InterfaceId, sockets: AnySockets) {
         let Some(opened) = self.interfaces.get_mut(&id) else { return };
-        opened.bound = Some(group.port);
-        opened.sockets = duplicates;
-        let (mut v4, mut v6) = (group.v4.into_iter(), group.v6.into_iter());
-        for number in 0..self.links.len() {
-            let sockets: Vec<UdpSocket> = v4.next().into_iter().chain(v6.next()).collect();
+        opened.bound = Some(sockets.port);
+        opened.group = Some(sockets.group);
+        for (number, sockets) in sockets.members.into_iter().enumerate() {
             let command = WorkerCommand::AddSockets { socket: SocketId(id.0), sockets };
             self.give_waiting(CoreId(number as u8), command);
         }
@@ -177,14 +184,15 @@ impl Control {
         if opened.bound.take().is_none() {
             return;
         }
-        let duplicates = std::mem::take(&mut opened.sockets);
+        opened.lost_before = (0..self.links.len()).map(|worker| opened.lost(worker)).collect();
+        let group = opened.group.take();
         let done = DropSignal::new(std::thread::current());
         for number in 0..self.links.len() {
             let command = WorkerCommand::RemoveSockets { socket: SocketId(id.0), _done: Arc::clone(&done) };
             self.give_waiting(CoreId(number as u8), command);
         }
         wait_for(done);
-        drop(duplicates);
+        drop(group);
     }
 
     /// Up or down. Sockets are open exactly while it is up.
@@ -192,7 +200,8 @@ impl Control {
         let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
         match (up, opened.bound.is_some()) {
             (true, false) => {
-                let group = self.bind(opened, opened.port, opened.mark)?;
+                let (hook, port, mark) = (opened.socket_hook.clone(), opened.port, opened.mark);
+                let group = self.bind(id, &hook, port, mark)?;
                 self.adopt(id, group);
             }
             (false, true) => {
@@ -225,12 +234,14 @@ impl Control {
         let mark = change.mark.filter(|&mark| mark != opened.mark);
         let group = match (port, opened.bound) {
             (Some(port), Some(bound)) if port != bound => {
-                Some(self.bind(opened, port, mark.unwrap_or(opened.mark))?)
+                let (hook, mark) = (opened.socket_hook.clone(), mark.unwrap_or(opened.mark));
+                Some(self.bind(id, &hook, port, mark)?)
             }
             _ => None,
         };
-        if let (Some(mark), None) = (mark, &group) {
-            mark_all(&opened.sockets, mark, opened.mark)?;
+        let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
+        if let (Some(mark), None, Some(sockets)) = (mark, &group, &opened.group) {
+            sockets.set_mark(mark).map_err(InterfaceError::Mark)?;
         }
         // What can be refused without a trace comes first; the marks are put back if this is what fails.
         let changes = change.node_changes(id);
@@ -238,7 +249,7 @@ impl Control {
             Ok(peers) => peers,
             Err(error) => {
                 let Some(opened) = self.interfaces.get(&id) else { return Err(error.into()) };
-                let _ = mark_all(&opened.sockets, opened.mark, opened.mark);
+                let _ = opened.group.as_ref().map(|sockets| sockets.set_mark(opened.mark));
                 return Err(error.into());
             }
         };
@@ -305,7 +316,7 @@ impl Control {
             self.give_waiting(CoreId(number as u8), command);
         }
         wait_for(done);
-        controllers.send_waiting(ToControllers::Remove(id));
+        controllers.send(ToControllers::Remove(id));
         self.interfaces.remove(&id);
         Ok(())
     }
@@ -334,17 +345,4 @@ fn wait_for(done: Arc<DropSignal>) {
         }
         std::thread::park_timeout(left.min(Duration::from_millis(10)));
     }
-}
-
-/// Marks all sockets, or none: those that were marked already get the old mark back when one is refused.
-fn mark_all(sockets: &[UdpSocket], mark: u32, old: u32) -> Result<(), InterfaceError> {
-    for (number, socket) in sockets.iter().enumerate() {
-        if let Err(error) = set_mark(socket, mark) {
-            for marked in &sockets[..number] {
-                let _ = set_mark(marked, old);
-            }
-            return Err(InterfaceError::Mark(error));
-        }
-    }
-    Ok(())
 }

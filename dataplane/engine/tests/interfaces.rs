@@ -4,18 +4,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Site, tell};
-use dataplane::{DropReason, Engine, Event, Events, Workers};
-
-fn engine(workers: usize) -> (Engine, Events) {
-    Engine::builder().workers(Workers::Count(workers)).start().unwrap()
-}
-
-/// Sends numbered packets one by one until one with its number arrives.
-fn connect(from: &mut Site, to: &mut Site, engine: &Engine) {
-    from.send(to.address, [0]);
-    assert_eq!(to.recv(PATIENCE), Some(0), "{}", tell(engine));
-}
+use common::{PATIENCE, Site, connect, engine, tell};
+use dataplane::{DropReason, Event};
 
 #[test]
 fn two_interfaces_with_different_keys_and_ports_on_one_engine_carry_traffic_at_once() {
@@ -24,8 +14,6 @@ fn two_interfaces_with_different_keys_and_ports_on_one_engine_carry_traffic_at_o
     let (far, _far_events) = engine(2);
     let mut pairs = [1, 3].map(|seed| (Site::add(&near, seed, 64), Site::add(&far, seed + 1, 64)));
     for (one, other) in &mut pairs {
-        one.know(other);
-        other.know(one);
         connect(one, other, &near);
     }
     assert_ne!(pairs[0].0.port(), pairs[1].0.port());
@@ -59,8 +47,6 @@ fn a_stopped_inner_queue_stalls_no_other_interface_and_its_losses_are_counted() 
     let (mut one, mut stopped) = (Site::add(&near, 1, 64), Site::add(&far, 2, DEPTH));
     let (mut other, mut alive) = (Site::add(&near, 3, 64), Site::add(&far, 4, 64));
     for (a, b) in [(&mut one, &mut stopped), (&mut other, &mut alive)] {
-        a.know(b);
-        b.know(a);
         connect(a, b, &near);
     }
     for round in 0..SENT / 10 {
@@ -98,8 +84,6 @@ fn an_inner_side_that_ends_is_told_and_its_interface_can_be_replaced() {
     let (near, _near_events) = engine(2);
     let (far, mut events) = engine(2);
     let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&far, 2, 64));
-    one.know(&other);
-    other.know(&one);
     connect(&mut one, &mut other, &near);
     let Site { handle, packets, .. } = Site::add(&far, 3, 8);
     drop(packets);

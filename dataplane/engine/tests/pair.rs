@@ -5,7 +5,7 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::{Gateway, PATIENCE, number_of, udp_packet};
+use common::{Gateway, number_of, udp_packet};
 use dataplane::DropReason;
 
 fn packets_cross(workers: usize) {
@@ -19,8 +19,8 @@ fn packets_cross(workers: usize) {
         b.send(&a, number + 1000);
         assert_eq!(number_of(&a.recv().expect("a packet from b to a")), number + 1000);
     }
-    let handshake = a.events.next_timeout(PATIENCE);
-    assert!(matches!(handshake, Some(dataplane::Event::Handshake { .. })), "{handshake:?}");
+    let handshake = |event| matches!(event, dataplane::Event::Handshake { .. }).then_some(());
+    assert_eq!(common::event(&mut a.events, handshake), Some(()));
     let snapshot = a.interface.snapshot().unwrap().wait().unwrap().unwrap();
     assert!(snapshot.device.peers[0].last_handshake > Duration::ZERO);
     assert!(a.engine.stats().total().drops.of(DropReason::BadTag) == 0);

@@ -5,18 +5,13 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Site, tell};
+use common::{PATIENCE, Site, connect, tell};
 use dataplane::{Desired, Engine, InterfaceError, IpPrefix, Peer, PublicKey, Reconciled, Workers};
 
 fn pair(seeds: [u8; 2]) -> (Engine, Site, Site) {
     let (engine, _) = Engine::builder().workers(Workers::Count(2)).start().unwrap();
     let [mut one, mut other] = seeds.map(|seed| Site::add(&engine, seed, 64));
-    one.know(&other);
-    other.know(&one);
-    one.send(other.address, [0]);
-    assert_eq!(other.recv(PATIENCE), Some(0), "{}", tell(&engine));
-    other.send(one.address, [0]);
-    assert_eq!(one.recv(PATIENCE), Some(0), "{}", tell(&engine));
+    connect(&mut one, &mut other, &engine);
     (engine, one, other)
 }
 

@@ -26,7 +26,7 @@ pub use batch::BATCH_PACKETS_MAX;
 use batch::Batch;
 pub(crate) use end::QueueEnd;
 use lane::Shared;
-pub use slots::{PushError, PushProblem, Slots};
+pub use slots::{PushError, Slots};
 
 use crate::park::wait_until;
 

@@ -14,23 +14,13 @@ pub struct Slots<'q> {
 /// Why a packet was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PushProblem {
+pub enum PushError {
     /// As many packets as were reserved are there, or their bytes fill the batch: commit, and reserve anew.
     #[error("the reserved slots are full: commit them, and reserve more")]
     Full,
     /// No IP packet is empty, or longer than 65,535 bytes.
     #[error("a packet of {0} bytes: an IP packet has between 1 and 65535")]
     Length(usize),
-}
-
-/// A packet that was not taken, handed back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
-pub struct PushError<'p> {
-    /// The packet.
-    pub packet: &'p [u8],
-    /// Why.
-    pub problem: PushProblem,
 }
 
 impl<'q> Slots<'q> {
@@ -48,27 +38,26 @@ impl<'q> Slots<'q> {
     /// Cost: one copy.
     ///
     /// # Errors
-    /// [`PushError`] hands the packet back.
-    pub fn push<'p>(&mut self, packet: &'p [u8]) -> Result<(), PushError<'p>> {
-        let batch = self.room_for(packet.len()).map_err(|problem| PushError { packet, problem })?;
-        batch.push([packet].into_iter());
+    /// [`PushError`]: nothing of it was taken.
+    pub fn push(&mut self, packet: &[u8]) -> Result<(), PushError> {
+        self.room_for(packet.len())?.push([packet].into_iter());
         Ok(())
     }
 
     /// Appends an IP packet of `len` bytes that `write` fills in place; they are zero before.
     ///
     /// # Errors
-    /// [`PushProblem`]: `write` was not called.
-    pub fn push_with<T>(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> T) -> Result<T, PushProblem> {
+    /// [`PushError`]: `write` was not called.
+    pub fn push_with<T>(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> T) -> Result<T, PushError> {
         self.room_for(len).map(|batch| write(batch.push_zeroed(len)))
     }
 
-    fn room_for(&mut self, len: usize) -> Result<&mut Batch, PushProblem> {
+    fn room_for(&mut self, len: usize) -> Result<&mut Batch, PushError> {
         if len == 0 || len > usize::from(u16::MAX) {
-            return Err(PushProblem::Length(len));
+            return Err(PushError::Length(len));
         }
         let batch = self.batch.as_mut().filter(|batch| self.left > 0 && batch.fits(len));
-        let batch = batch.ok_or(PushProblem::Full)?;
+        let batch = batch.ok_or(PushError::Full)?;
         self.left -= 1;
         Ok(batch)
     }

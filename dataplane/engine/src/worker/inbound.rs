@@ -6,7 +6,7 @@
 //! 4. Show runs of packets of one peer to the hook.
 //! 5. Merge what continues each other, and write it: one gather write for each run, straight from the ring.
 
-use dataplane_io::inner::SendError;
+use dataplane_io::inner::{Inner, SendError, VNET_HEADER_LEN};
 use dataplane_io::memory::{Buf, Class, FRAME_LEN, Pool};
 use dataplane_io::packet_io::PacketIo;
 use dataplane_io::usdt;
@@ -20,11 +20,12 @@ use crate::counters::WorkerStats;
 use crate::hook::{HOOK_BATCH_MAX, Hook, PacketBatch, Place, PolicyCounts};
 use crate::link::HandOff;
 
-impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
+impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
     /// Steps 1 to 5. Whether anything came.
     pub(super) fn receive(&mut self, now: Instant) -> bool {
         let report = self.io.recv(&mut self.rx);
         self.stats.drops.add(DropReason::RxTruncated, report.truncated);
+        self.stats.rx_errors += report.errors;
         self.more |= report.more;
         let (arena, metas) = self.rx.split();
         if metas.is_empty() {
@@ -172,8 +173,7 @@ fn same_peer(one: &Delivery, other: &Delivery) -> bool {
     one.peer == other.peer && one.interface == other.interface
 }
 
-/// Writes a run; where the kernel refuses a merged one, its packets are lost and counted, and the inner side says from then
-/// on that it takes none of its kind.
+/// Writes a run; where the inner side refuses a merged one, its packets one by one, as they came.
 fn write(interfaces: &mut Interfaces, stats: &mut WorkerStats, arena: &[u8], run: &Run<'_>) {
     let packets = run.parts.len() as u64;
     let Some(side) = interfaces.side_mut(usize::from(run.interface.0)) else {
@@ -185,8 +185,25 @@ fn write(interfaces: &mut Interfaces, stats: &mut WorkerStats, arena: &[u8], run
             stats.inner_out_packets += packets;
             stats.inner_out_bytes += run.parts.iter().map(|part| u64::from(part.len)).sum::<u64>();
         }
-        Err(SendError::GsoRefused) => stats.drops.add(DropReason::InnerError, packets),
+        Err(SendError::GsoRefused) => write_singly(side, stats, arena, run),
         Err(error) => stats.drops.add(error.drop_reason(), packets),
+    }
+}
+
+/// The packets that a run was made of still lie whole in the arena: each part is what follows the headers that the run has once.
+#[cold]
+fn write_singly(side: &mut dyn Inner, stats: &mut WorkerStats, arena: &[u8], run: &Run<'_>) {
+    let header_len = (run.head.len() - VNET_HEADER_LEN) as u32;
+    for part in run.parts {
+        let packet = Span { offset: part.offset - header_len, len: part.len + header_len };
+        stats.inner_out_writes += 1;
+        match side.send_gather(&[0; VNET_HEADER_LEN], arena, &[packet]) {
+            Ok(()) => {
+                stats.inner_out_packets += 1;
+                stats.inner_out_bytes += u64::from(packet.len);
+            }
+            Err(error) => stats.drops.add(error.drop_reason(), 1),
+        }
     }
 }
 

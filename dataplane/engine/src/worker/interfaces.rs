@@ -18,6 +18,8 @@ impl From<Ready> for SideReady {
 /// The inner side of one interface.
 struct Side {
     inner: Box<dyn Inner + Send>,
+    /// This worker is the one that reads it.
+    reads: bool,
     readable: bool,
 }
 
@@ -28,11 +30,11 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    pub(super) fn add(&mut self, slot: usize, inner: Box<dyn Inner + Send>, readable: bool) {
+    pub(super) fn add(&mut self, slot: usize, inner: Box<dyn Inner + Send>, reads: bool) {
         if self.sides.len() <= slot {
             self.sides.resize_with(slot + 1, || None);
         }
-        self.sides[slot] = Some(Side { inner, readable });
+        self.sides[slot] = Some(Side { inner, reads, readable: reads });
     }
 
     pub(super) fn remove(&mut self, slot: usize) -> Option<Box<dyn Inner + Send>> {
@@ -68,6 +70,11 @@ impl Interfaces {
         if let Some(Some(side)) = self.sides.get_mut(slot) {
             side.readable = ready.readable;
         }
+    }
+
+    /// Something may wait in each, whatever the poller has said.
+    pub(super) fn set_all_ready(&mut self) {
+        self.sides.iter_mut().flatten().for_each(|side| side.readable = side.reads);
     }
 
     /// Nothing waits any more: the poller will say when something does.

@@ -10,12 +10,15 @@
 //! 7. seal what was described, send it;
 //! 8. pass events on, publish counters.
 //!
+//! A panic in a turn ends the turn, not the worker: [`recover`] makes it a shard anew.
+//!
 //! Every step is bounded, so that a busy sender starves neither receive nor control (EN-14). After start the steps from 3 on
 //! allocate nothing and take no lock.
 
 mod inbound;
 mod interfaces;
 mod outbound;
+mod recover;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +29,18 @@ use dataplane_io::packet_io::{PacketIo, ReadyToken};
 use dataplane_io::poll::{Interest, Poller, Token};
 use dataplane_io::usdt;
 use dataplane_io::{RxRing, TxBatch};
-use dataplane_proto::shard::{Inbound, Shard};
+use dataplane_proto::shard::{Inbound, Shard, ShardConfig};
 use dataplane_wire::offload::{Coalescer, Offloads};
 use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
 
 use crate::clock;
 use crate::counters::{Drops, WorkerStats};
 use crate::hook::{Hook, PolicyCounts};
-use crate::link::{HandOff, WorkerCommand, WorkerLink};
+use crate::link::{Drain, HandOff, WorkerCommand, WorkerLink};
 use interfaces::{Interfaces, SideReady};
 use outbound::{READS_MAX, Read};
+use recover::{Panics, Standing};
+use rustix::thread::sched_getcpu;
 
 /// Datagrams of one train at most (the kernel's limit for UDP_GRO).
 const SEGMENTS_MAX: usize = 64;
@@ -50,11 +55,11 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// Poller tokens from here on are inner sides; below are sockets.
 const INNER_TOKENS: u64 = 1 << 32;
 
-/// What a worker is built from.
-pub(crate) struct Parts<P> {
+/// What a worker is built from, beside its backend.
+pub(crate) struct Parts {
     pub(crate) core: CoreId,
-    pub(crate) shard: Shard<Cipher>,
-    pub(crate) io: P,
+    pub(crate) shard_config: ShardConfig,
+    pub(crate) cipher: Cipher,
     pub(crate) rx: RxRing,
     pub(crate) tx: TxBatch,
     pub(crate) pool: Pool,
@@ -62,11 +67,23 @@ pub(crate) struct Parts<P> {
     pub(crate) links: Arc<[WorkerLink]>,
     pub(crate) control: std::thread::Thread,
     pub(crate) hook: Option<Box<dyn Hook>>,
+    /// For how long after work the worker looks for more without sleeping.
+    pub(crate) busy_poll: Duration,
+}
+
+/// A worker, whatever its backend.
+pub(crate) trait Run {
+    /// Runs until the link says stop.
+    fn run(&mut self);
 }
 
 pub(crate) struct Worker<P> {
     core: CoreId,
+    shard_config: ShardConfig,
+    cipher: Cipher,
     shard: Shard<Cipher>,
+    standing: Standing,
+    panics: Panics,
     io: P,
     rx: RxRing,
     tx: TxBatch,
@@ -85,19 +102,26 @@ pub(crate) struct Worker<P> {
     /// What the probe `drop` was told of.
     probed_drops: Drops,
     published_at: Instant,
+    busy_poll: Duration,
+    worked_at: Instant,
+    drain: Option<Drain>,
     /// Cores that were handed something in this turn, a bit each.
     wake: u64,
     /// Something is known to be ready: the next wait does not block.
     more: bool,
 }
 
-impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
-    pub(crate) fn new(parts: Parts<P>) -> Self {
+impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
+    pub(crate) fn new(parts: Parts, io: P) -> Self {
         let inbound = Inbound::with_capacity(parts.rx.slots() * SEGMENTS_MAX);
         Self {
             core: parts.core,
-            shard: parts.shard,
-            io: parts.io,
+            shard_config: parts.shard_config,
+            cipher: parts.cipher,
+            shard: Shard::new(parts.shard_config, parts.cipher),
+            standing: Standing::Told,
+            panics: Panics::default(),
+            io,
             rx: parts.rx,
             tx: parts.tx,
             pool: parts.pool,
@@ -113,15 +137,16 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
             stats: WorkerStats::default(),
             probed_drops: Drops::default(),
             published_at: Instant::ZERO,
+            busy_poll: parts.busy_poll,
+            worked_at: Instant::ZERO,
+            drain: None,
             wake: 0,
             more: false,
         }
     }
 
-    /// Runs until the link says stop.
-    pub(crate) fn run(&mut self) {
-        let links = Arc::clone(&self.links);
-        let _ended = Ended { link: &links[usize::from(self.core.0)], control: self.control.clone() };
+    /// Turns until the link says stop.
+    fn turns(&mut self) {
         let mut now = clock::now();
         while !self.link().stopping() {
             let parked_at = now;
@@ -136,6 +161,7 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
                 let ended = clock::now();
                 self.stats.turns_busy += 1;
                 self.stats.busy_ns += saturating_ns(ended.since(now));
+                self.worked_at = ended;
                 now = ended;
             }
         }
@@ -149,12 +175,15 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         busy |= self.take_commands(now);
         busy |= self.take_hand_offs(now);
         busy |= self.receive(now);
-        busy |= self.read_inner_sides(now);
+        if self.standing == Standing::Told {
+            busy |= self.read_inner_sides(now);
+        }
         if self.shard.poll_timeout().is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now, &mut self.tx);
             busy = true;
         }
         self.send();
+        self.drain(now);
         self.pass_events();
         if now.since(self.published_at) >= PUBLISH_EVERY {
             self.publish(now);
@@ -171,11 +200,16 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         if self.more {
             return Some(Duration::ZERO);
         }
+        if !self.busy_poll.is_zero() && now.since(self.worked_at) < self.busy_poll {
+            return Some(Duration::ZERO);
+        }
         if self.published_at < now {
             // What was counted since the last time must show even if nothing happens for an hour.
             self.publish(now);
         }
-        self.shard.poll_timeout().map(|due| due.since(now))
+        let due =
+            self.drain.as_ref().map(|drain| drain.deadline).into_iter().chain(self.shard.poll_timeout());
+        due.min().map(|due| due.since(now))
     }
 
     fn note_ready(&mut self) -> bool {
@@ -195,6 +229,8 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         for taken in 0..COMMANDS_PER_TURN {
             let Some(command) = self.link().commands.pop() else { return taken > 0 };
             match command {
+                // What it speaks of will be told again.
+                WorkerCommand::Proto(_) if self.standing == Standing::Orphaned => {}
                 WorkerCommand::Proto(command) => {
                     if self.tx.room() < COMMAND_ROOM {
                         self.send();
@@ -226,6 +262,12 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         match command {
             // Dropping a fence is what it is for.
             WorkerCommand::Proto(_) | WorkerCommand::Fence { .. } => {}
+            WorkerCommand::Adopt => self.be_adopted(),
+            WorkerCommand::Adopted => self.standing = Standing::Told,
+            WorkerCommand::Drain(drain) => {
+                self.interfaces.set_all_ready();
+                self.drain = Some(drain);
+            }
             WorkerCommand::AddInner { interface, inner, readable } => {
                 let slot = usize::from(interface.0);
                 if readable {
@@ -240,15 +282,18 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
             }
             WorkerCommand::AddSockets { socket, sockets } => {
                 for member in sockets {
-                    // Refused only when the control thread adds a family twice.
-                    let _ = self.io.add_socket(socket, member);
+                    // Of another type only by a defect of this crate: the backend made it. Refused only when a family comes twice.
+                    let _ = member.downcast().map(|member| self.io.add_socket(socket, *member));
                 }
                 self.poll_sockets();
             }
             WorkerCommand::RemoveSockets { socket, _done } => {
-                for member in self.io.remove_socket(socket) {
-                    let _ = self.poller.remove(&member);
-                }
+                let poller = &self.poller;
+                self.io.poll_fds(&mut |_, fd| {
+                    let _ = poller.remove(fd);
+                });
+                drop(self.io.remove_socket(socket));
+                self.poll_sockets();
             }
         }
     }
@@ -300,6 +345,7 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
         self.probe_drops(&stats.drops);
         let link = &self.links[usize::from(self.core.0)];
         link.counters.publish(&stats);
+        link.set_place(sched_getcpu(), self.io.offloads());
         if self.hook.is_some() {
             link.policy.publish(&self.policy);
         }
@@ -352,17 +398,4 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
 
 fn saturating_ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Tells that the worker has ended, be it by a panic.
-struct Ended<'l> {
-    link: &'l WorkerLink,
-    control: std::thread::Thread,
-}
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.link.set_ended();
-        self.control.unpark();
-    }
 }

@@ -35,7 +35,7 @@ pub(super) struct Read {
     len: usize,
 }
 
-impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
+impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
     /// Reads from each inner side that is ready. Whether there was anything.
     pub(super) fn read_inner_sides(&mut self, now: Instant) -> bool {
         let mut any = false;
@@ -71,6 +71,12 @@ impl<P: PacketIo<Socket = std::net::UdpSocket>> Worker<P> {
             };
             let Some(side) = self.interfaces.side_mut(slot) else { return read > 0 };
             match side.recv(&mut buf) {
+                // An inner side of the embedder's own says what it likes: there is no packet without its header, and none beyond
+                // the buffer.
+                Ok(Some(len)) if len <= VNET_HEADER_LEN || len > buf.len() => {
+                    self.stats.drops.add(DropReason::OutboundMalformed, 1);
+                    self.pool.put(buf);
+                }
                 Ok(Some(len)) => {
                     bytes += len;
                     self.stats.inner_in_reads += 1;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use dataplane::inner::{Inner, memory};
 use dataplane::{
-    AllowedIp, Change, Depth, Engine, Events, InnerSide, Interface, InterfaceHandle, IpPrefix, Packets, Peer,
-    PeerChange, PeerId, PublicKey, Secret, Workers,
+    AllowedIp, Change, Depth, Engine, Event, Events, InnerSide, Interface, InterfaceHandle, IpPrefix,
+    Packets, Peer, PeerChange, PeerId, PublicKey, Secret, Workers,
 };
 
 /// The longest that anything here may take.
@@ -94,9 +94,19 @@ pub(crate) struct Site {
 impl Site {
     /// On a port of the system's choice, with the key and inner address that belong to `seed`.
     pub(crate) fn add(engine: &Engine, seed: u8, depth: usize) -> Self {
+        Self::add_with(engine, seed, depth, |interface| interface)
+    }
+
+    /// The same, with something else said of the interface.
+    pub(crate) fn add_with(
+        engine: &Engine,
+        seed: u8,
+        depth: usize,
+        with: impl FnOnce(Interface) -> Interface,
+    ) -> Self {
         let (inner, packets) = InnerSide::queue(Depth::batches(depth)).unwrap();
         let key = Secret::new([seed; 32]);
-        let handle = engine.add_interface(Interface::new(inner).private_key(*key.bytes())).unwrap();
+        let handle = engine.add_interface(with(Interface::new(inner).private_key(*key.bytes()))).unwrap();
         let address = Ipv4Addr::new(10, 0, 0, seed);
         Self { handle, packets, key, address, received: VecDeque::new() }
     }
@@ -133,6 +143,41 @@ impl Site {
         }
         self.received.pop_front().map(|packet| number_of(&packet))
     }
+}
+
+/// Makes two interfaces each other's peers, and sends a packet each way.
+pub(crate) fn connect(one: &mut Site, other: &mut Site, engine: &Engine) {
+    one.know(other);
+    other.know(one);
+    one.send(other.address, [0]);
+    assert_eq!(other.recv(PATIENCE), Some(0), "{}", tell(engine));
+    other.send(one.address, [0]);
+    assert_eq!(one.recv(PATIENCE), Some(0), "{}", tell(engine));
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The next event of which `pick` makes something.
+pub(crate) fn event<T>(events: &mut Events, mut pick: impl FnMut(Event) -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(event) = events.next_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if let Some(picked) = pick(event) {
+            return Some(picked);
+        }
+    }
+    None
+}
+
+/// An engine of so many workers.
+pub(crate) fn engine(workers: usize) -> (Engine, Events) {
+    Engine::builder().workers(Workers::Count(workers)).start().unwrap()
 }
 
 /// What an engine has counted, for a failed test.

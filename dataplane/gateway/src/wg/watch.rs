@@ -160,9 +160,18 @@ fn hear(mut events: Events, gone: &UnixStream, health: &Health) {
             Event::Handshake { peer, .. } => tracing::debug!(?peer, "handshake complete"),
             Event::HandshakeGivenUp { peer } => tracing::info!(?peer, "no answer for 90 s, given up"),
             Event::Path { peer, path } => tracing::debug!(?peer, ?path, "path"),
-            Event::WorkerStopped(worker) => {
+            Event::WorkerRestarted(worker) => {
+                tracing::error!(
+                    worker,
+                    "a worker panicked and was made anew: its peers' sessions are made again"
+                );
+            }
+            Event::Ended(reason) => {
                 health.count_stopped_worker();
-                tracing::error!(worker, "a worker has ended: its peers are not served any more");
+                tracing::error!("the engine has ended: {reason}");
+                if let Err(error) = tell(gone) {
+                    tracing::error!("the engine has ended, and nobody can be told: {error}");
+                }
             }
             Event::InterfaceGone(_) => {
                 if let Err(error) = tell(gone) {

@@ -1,0 +1,289 @@
+//! What goes wrong, injected: none of it ends a worker for good, and none of it stops other traffic.
+
+mod common;
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use common::{PATIENCE, Site, connect, engine, event, number_of, tell, until};
+use dataplane::controller::{Input, Output};
+use dataplane::outer::{BindError, OpenRequest, Outer, OuterSockets, UdpIo, UdpOuter};
+use dataplane::{
+    Controller, Degradation, DropReason, EndReason, Engine, Event, Events, Hook, Offloads, PacketBatch,
+    PeerId, Workers,
+};
+use dataplane_io::faulty::{Faulty, Schedule, SendFault};
+use dataplane_io::memory::{Class, Plan, Region};
+
+/// The kernel's sockets with faults on what they send.
+struct FaultyOuter(UdpOuter, Schedule);
+
+impl Outer for FaultyOuter {
+    type Io = Faulty<UdpIo>;
+
+    fn backend(&mut self, worker: usize) -> io::Result<Self::Io> {
+        const SLABS: usize = 8;
+        let region = Region::new(&Plan::new().with("faults", Class::Slab, SLABS)).unwrap();
+        Ok(Faulty::new(self.0.backend(worker)?, self.1.clone(), &region, SLABS).unwrap())
+    }
+
+    fn open(&mut self, request: &OpenRequest<'_>) -> Result<OuterSockets<std::net::UdpSocket>, BindError> {
+        self.0.open(request)
+    }
+}
+
+/// Sends packets one by one while the kernel refuses some of them by these errors; all others arrive, in order, and each that does
+/// not is counted as `reason`.
+fn refused(errors: &[i32], reason: DropReason) {
+    const FIRST: u64 = 20;
+    let schedule = errors
+        .iter()
+        .zip(FIRST..)
+        .fold(Schedule::new(), |schedule, (&errno, train)| schedule.send(train, SendFault::Fail(errno)));
+    let outer = FaultyOuter(UdpOuter::new(Offloads::auto()), schedule);
+    let (near, _events) = Engine::builder().workers(Workers::Count(1)).outer(outer).start().unwrap();
+    let (far, _far_events) = engine(1);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&far, 2, 64));
+    connect(&mut one, &mut other, &near);
+    let (mut lost, mut arrived) = (0, 0);
+    for number in 1..60 {
+        one.send(other.address, [number]);
+        until("a packet arrives or is counted", || {
+            if other.recv(std::time::Duration::from_millis(1)) == Some(number) {
+                arrived += 1;
+                return true;
+            }
+            let counted = near.stats().total().drops.of(reason);
+            counted > std::mem::replace(&mut lost, counted)
+        });
+    }
+    assert_eq!((lost, arrived), (errors.len() as u64, 59 - errors.len()), "{}", tell(&near));
+}
+
+/// FT-1: counted, the socket stays, and what comes after leaves by it.
+#[test]
+fn an_unreachable_network_is_counted_and_traffic_goes_on_when_it_is_back() {
+    refused(&[libc::ENETDOWN, libc::ENETUNREACH, libc::EHOSTUNREACH], DropReason::TxUnreachable);
+}
+
+/// FT-2: when the bounded retries of the backend are used up.
+#[test]
+fn a_lack_of_buffers_loses_what_it_is_about_and_nothing_else() {
+    refused(&[libc::ENOBUFS, libc::ENOBUFS], DropReason::TxNoBuffers);
+}
+
+/// Panics at the outbound packet with the number that is set.
+struct Trap(Arc<AtomicU32>);
+
+impl Hook for Trap {
+    fn outbound(&mut self, _: PeerId, batch: &mut PacketBatch<'_>) {
+        for index in 0..batch.len() {
+            let number = batch.packet(index).map(number_of);
+            assert_ne!(number, Some(self.0.load(Ordering::Relaxed)), "the hook was told to");
+        }
+    }
+
+    fn inbound(&mut self, _: PeerId, _: &mut PacketBatch<'_>) {}
+}
+
+/// Two workers, each with one peer of its own, and a trap in the hook.
+fn trapped() -> (Engine, Events, Engine, [(Site, Site); 2], Arc<AtomicU32>) {
+    let number = Arc::new(AtomicU32::new(u32::MAX));
+    let trap = Arc::clone(&number);
+    let near = Engine::builder().workers(Workers::Count(2)).hook(move |_| Trap(Arc::clone(&trap)));
+    let (near, events) = near.start().unwrap();
+    let (far, _) = engine(1);
+    let mut pairs = [1, 3].map(|seed| (Site::add(&near, seed, 64), Site::add(&far, seed + 1, 64)));
+    for (one, other) in &mut pairs {
+        connect(one, other, &near);
+    }
+    let core = |site: &Site| site.handle.snapshot().unwrap().wait().unwrap().unwrap().device.peers[0].core;
+    assert_ne!(core(&pairs[0].0), core(&pairs[1].0));
+    (near, events, far, pairs, number)
+}
+
+/// FT-8: the shard is made anew, its peers have new sessions; those of the other worker keep theirs.
+#[test]
+fn a_worker_that_panics_is_made_anew_and_the_others_go_on() {
+    let (near, mut events, _far, [mut hit, mut spared], trap) = trapped();
+    let handshake =
+        |site: &Site| site.handle.snapshot().unwrap().wait().unwrap().unwrap().device.peers[0].last_handshake;
+    let before = [handshake(&hit.0), handshake(&spared.0)];
+    trap.store(77, Ordering::Relaxed);
+    hit.0.send(hit.1.address, [77]);
+    let restarted = event(&mut events, |event| match event {
+        Event::WorkerRestarted(worker) => Some(worker),
+        _ => None,
+    });
+    assert!(restarted.is_some());
+    for number in 1..50 {
+        spared.0.send(spared.1.address, [number]);
+        assert_eq!(spared.1.recv(PATIENCE), Some(number), "{}", tell(&near));
+    }
+    hit.0.send(hit.1.address, [1]);
+    assert_eq!(hit.1.recv(PATIENCE), Some(1), "{}", tell(&near));
+    hit.1.send(hit.0.address, [2]);
+    assert_eq!(hit.0.recv(PATIENCE), Some(2), "{}", tell(&near));
+    assert!(handshake(&hit.0) > before[0], "a new session");
+    assert_eq!(handshake(&spared.0), before[1], "the session from before");
+    let health = near.health();
+    assert_eq!((health.worker_panics.iter().sum::<u64>(), health.ended), (1, None));
+}
+
+/// FT-8
+#[test]
+fn a_worker_that_panics_again_and_again_ends_the_engine_with_a_reason() {
+    let (near, mut events, _far, [mut hit, _spared], trap) = trapped();
+    trap.store(77, Ordering::Relaxed);
+    for _ in 0..5 {
+        let before = near.health().worker_panics.iter().sum::<u64>();
+        hit.0.send(hit.1.address, [77]);
+        // One that waits for a session meets the hook when it is read, so each of them panics.
+        until("a panic", || near.health().worker_panics.iter().sum::<u64>() > before);
+    }
+    let reason = event(&mut events, |event| match event {
+        Event::Ended(reason) => Some(reason),
+        _ => None,
+    });
+    let EndReason::WorkerPanics { panics, message, .. } = reason.expect("the engine ends") else {
+        panic!("another reason")
+    };
+    assert_eq!(panics, 5);
+    assert!(message.contains("the hook was told to"), "{message}");
+    until("it takes no more requests", || hit.0.handle.snapshot().is_err());
+    assert!(near.health().ended.is_some());
+    near.shutdown();
+}
+
+/// FT-6: what the control thread does when it finds that the machine has slept.
+#[test]
+fn after_a_suspend_all_sessions_are_made_anew_and_traffic_goes_on() {
+    let (near, _events) = engine(2);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&near, 2, 64));
+    connect(&mut one, &mut other, &near);
+    near.erase_sessions().unwrap().wait().unwrap();
+    one.send(other.address, [5]);
+    assert_eq!(other.recv(PATIENCE), Some(5), "{}", tell(&near));
+}
+
+/// Does what fixed endpoints do until it is stopped; then its next call does not return until it is let go.
+struct Stalling {
+    fixed: dataplane::controller::Fixed,
+    gate: Arc<Mutex<()>>,
+}
+
+impl Controller for Stalling {
+    fn handle_input(&mut self, now: dataplane::controller::Instant, input: Input) {
+        let _gate = self.gate.lock().unwrap();
+        self.fixed.handle_input(now, input);
+    }
+
+    fn poll_output(&mut self, now: dataplane::controller::Instant) -> Option<Output> {
+        self.fixed.poll_output(now)
+    }
+
+    fn poll_timeout(&self) -> Option<dataplane::controller::Instant> {
+        self.fixed.poll_timeout()
+    }
+}
+
+/// FT-9: data flows, requests are answered, health says so; and all is well again when the controller is.
+#[test]
+fn a_stalled_control_layer_stops_neither_data_nor_requests() {
+    let (near, mut events) = engine(1);
+    let gate = Arc::new(Mutex::new(()));
+    let stalling = Stalling { fixed: dataplane::controller::Fixed::new(), gate: Arc::clone(&gate) };
+    let mut one = Site::add_with(&near, 1, 64, |interface| interface.controller(stalling));
+    let mut other = Site::add(&near, 2, 64);
+    connect(&mut one, &mut other, &near);
+    let stopped = gate.lock().unwrap();
+    // The answer goes out without the controller, once it counts as stalled.
+    let third = Site::add(&near, 3, 64);
+    one.know(&third);
+    let degraded = Degradation::ControllersStalled;
+    assert_eq!(event(&mut events, |event| (event == Event::Degraded(degraded)).then_some(())), Some(()));
+    assert!(near.health().controllers_stalled);
+    for number in 1..20 {
+        one.send(other.address, [number]);
+        assert_eq!(other.recv(PATIENCE), Some(number), "{}", tell(&near));
+        other.know(&one);
+    }
+    drop(stopped);
+    assert_eq!(event(&mut events, |event| (event == Event::Recovered(degraded)).then_some(())), Some(()));
+    assert!(!near.health().controllers_stalled);
+}
+
+/// Panics at the first fact.
+struct Dying;
+
+impl Controller for Dying {
+    fn handle_input(&mut self, _: dataplane::controller::Instant, _: Input) {
+        panic!("the controller was told to");
+    }
+
+    fn poll_output(&mut self, _: dataplane::controller::Instant) -> Option<Output> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<dataplane::controller::Instant> {
+        None
+    }
+}
+
+/// FT-9
+#[test]
+fn a_control_layer_that_panics_is_told_and_can_be_replaced() {
+    let (near, mut events) = engine(2);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&near, 2, 64));
+    connect(&mut one, &mut other, &near);
+    one.handle.set_controller(Box::new(Dying)).unwrap().wait().unwrap().unwrap();
+    let id = one.handle.id();
+    let gone = event(&mut events, |event| match event {
+        Event::Degraded(Degradation::ControllerPanicked(interface)) => Some(interface),
+        _ => None,
+    });
+    assert_eq!(gone, Some(id));
+    one.send(other.address, [3]);
+    assert_eq!(other.recv(PATIENCE), Some(3), "by the last path");
+    let mut third = Site::add(&near, 3, 64);
+    third.know(&one);
+    one.handle
+        .set_controller(Box::new(dataplane::controller::Fixed::new()))
+        .unwrap()
+        .wait()
+        .unwrap()
+        .unwrap();
+    one.know(&third);
+    one.send(third.address, [4]);
+    assert_eq!(third.recv(PATIENCE), Some(4), "{}", tell(&near));
+}
+
+/// Says that it is due at all times, and wants nothing.
+struct Restless(mpsc::Sender<()>);
+
+impl Controller for Restless {
+    fn handle_input(&mut self, _: dataplane::controller::Instant, _: Input) {}
+
+    fn poll_output(&mut self, _: dataplane::controller::Instant) -> Option<Output> {
+        let _ = self.0.send(());
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<dataplane::controller::Instant> {
+        Some(dataplane::controller::Instant::ZERO)
+    }
+}
+
+#[test]
+fn a_controller_that_is_always_due_and_wants_nothing_does_not_make_its_thread_spin() {
+    let (near, _events) = engine(1);
+    let (sender, polls) = mpsc::channel();
+    let begun = std::time::Instant::now();
+    let _site = Site::add_with(&near, 1, 2, |interface| interface.controller(Restless(sender)));
+    for _ in 0..100 {
+        polls.recv_timeout(PATIENCE).unwrap();
+    }
+    // Each poll is a millisecond after the last at the earliest, but for those that answer a request.
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(80), "{:?}", begun.elapsed());
+}
