@@ -122,3 +122,34 @@ fn a_service_manager_is_told_of_the_start_of_every_well_interval_and_of_the_end(
     }
     program.join().unwrap();
 }
+
+#[test]
+fn an_interface_by_file_takes_its_key_from_a_credential_and_leaves_root_s_rights_to_its_commands_alone() {
+    let name =
+        "an_interface_by_file_takes_its_key_from_a_credential_and_leaves_root_s_rights_to_its_commands_alone";
+    if !inside(name, &["wg"]) {
+        return;
+    }
+    let manager = UnixDatagram::bind("/run/notify").unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    std::fs::create_dir("/run/credentials").unwrap();
+    std::fs::write("/run/credentials/private-key", format!("{KEY}\n")).unwrap();
+    let config = "[Interface]\nAddress = 10.99.0.1/24\nPostUp = grep CapEff /proc/self/status >/run/post\n";
+    std::fs::write("/run/t0.conf", config).unwrap();
+    let program = std::thread::spawn(|| {
+        let environment = "NOTIFY_SOCKET=/run/notify CREDENTIALS_DIRECTORY=/run/credentials";
+        ok(&format!("{environment} dataplane up --foreground --metrics 127.0.0.1:9586 /run/t0.conf"))
+    });
+    let mut text = [0; 64];
+    let count = manager.recv(&mut text).unwrap();
+    assert_eq!(&text[..count], b"READY=1\n");
+    assert_eq!(get("/readyz").0, "200", "ready means that packets are carried");
+    let public = ok(&format!("wg pubkey <<<{KEY}"));
+    assert_eq!(ok("wg show t0 public-key"), public);
+    let threads = ok("grep -h CapEff /proc/$(pgrep -x dataplane)/task/*/status");
+    assert!(threads.lines().all(|line| line.ends_with("0000000000001400")), "{threads}");
+    let own = ok("grep CapEff /proc/self/status");
+    assert_eq!(std::fs::read_to_string("/run/post").unwrap(), own, "commands have what the starter had");
+    ok("dataplane down t0");
+    program.join().unwrap();
+}

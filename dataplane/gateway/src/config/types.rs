@@ -159,11 +159,21 @@ impl Config {
         super::validate::nested(self)
     }
 
-    /// The private key, read from its file where it has one; `None` where the file names no key at all.
+    /// The private key, read from its file where it has one. Where the configuration names none, the credential `private-key` of
+    /// a service manager (systemd's `LoadCredential`) is taken, and without that there is none.
     ///
     /// # Errors
     /// As [`KeySource::read`].
     pub fn private_key(&self, config_path: &Path) -> Result<Option<Secret>, String> {
-        self.interface.private_key.as_ref().map(|key| key.read(config_path)).transpose()
+        if let Some(source) = &self.interface.private_key {
+            return source.read(config_path).map(Some);
+        }
+        let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(None) };
+        let path = Path::new(&directory).join("private-key");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let key = super::load::read_key(&path);
+        key.map(Some).map_err(|problem| format!("the credential {} {problem}", path.display()))
     }
 }

@@ -4,7 +4,8 @@
 
 use std::io;
 
-use rustix::thread::{CapabilitySet, CapabilitySets};
+pub use rustix::thread::CapabilitySet;
+use rustix::thread::CapabilitySets;
 
 /// What is still needed: interfaces, marks and large socket buffers; and a port below 1024, which `wg` may ask for at any time.
 const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_BIND_SERVICE);
@@ -18,16 +19,18 @@ pub enum Children {
     Some,
 }
 
-/// Keeps CAP_NET_ADMIN and CAP_NET_BIND_SERVICE, as far as they are there, and gives everything else up for good.
+/// Keeps CAP_NET_ADMIN, CAP_NET_BIND_SERVICE and `more`, as far as they are there, and gives everything else up for good.
 ///
 /// # Errors
 /// What the kernel says; a sandbox may forbid it.
-pub fn reduce(children: Children) -> io::Result<()> {
+pub fn reduce(children: Children, more: CapabilitySet) -> io::Result<()> {
     let had = rustix::thread::capabilities(None)?;
+    let kept = KEPT | more;
     if children == Children::None {
         rustix::thread::set_no_new_privs(true)?;
+        rustix::thread::clear_ambient_capability_set()?;
         if had.effective.contains(CapabilitySet::SETPCAP) {
-            for capability in (CapabilitySet::all() - KEPT).iter() {
+            for capability in (CapabilitySet::all() - kept).iter() {
                 match rustix::thread::remove_capability_from_bounding_set(capability) {
                     // An older kernel does not know all of them.
                     Ok(()) | Err(rustix::io::Errno::INVAL) => {}
@@ -36,14 +39,14 @@ pub fn reduce(children: Children) -> io::Result<()> {
             }
         }
     }
-    rustix::thread::clear_ambient_capability_set()?;
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: had.effective & KEPT,
-            permitted: had.permitted & KEPT,
-            inheritable: CapabilitySet::empty(),
-        },
-    )?;
-    Ok(())
+    let inherited = match children {
+        Children::None => CapabilitySet::empty(),
+        Children::Some => had.inheritable & kept,
+    };
+    let sets = CapabilitySets {
+        effective: had.effective & kept,
+        permitted: had.permitted & kept,
+        inheritable: inherited,
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }

@@ -28,6 +28,7 @@ pub use reload::Reloaded;
 use crate::background::{self, Readiness};
 use crate::config::locate;
 use crate::logging::{self, LogFormat, LogLevel, Settings};
+use crate::service::ServiceOptions;
 use crate::signals::Termination;
 use crate::uapi::DIRECTORY;
 use crate::wg::EngineOptions;
@@ -74,6 +75,8 @@ pub struct Options {
     pub(crate) run_dir: RunDir,
     #[command(flatten)]
     pub(crate) logs: Logs,
+    #[command(flatten)]
+    pub(crate) service: ServiceOptions,
     /// A file INTERFACE.conf, or the name of an interface for /etc/wireguard/INTERFACE.conf.
     #[arg(value_name = "INTERFACE|FILE")]
     pub file: String,

@@ -18,9 +18,11 @@ use crate::background::Readiness;
 use crate::config::locate;
 use crate::logging::LogLevel;
 use crate::net::Netlink;
+use crate::service::Service;
+use crate::service::privileges::{self, CapabilitySet, Children};
 use crate::signals::Termination;
 use crate::uapi::{Device, Server, Socket, Stopped};
-use crate::wg::EngineOptions;
+use crate::wg::WgError;
 use crate::wg::tunnel::Tunnel;
 
 /// Runs the interface until something ends it.
@@ -32,6 +34,13 @@ pub(super) fn serve(options: &Options, readiness: &Readiness) -> Result<(), UpEr
     let run_dir = std::path::absolute(&options.run_dir.run_dir)
         .map_err(UpError::system("cannot make the run directory's path absolute"))?;
     readiness.detach()?;
+    // Before there is a second thread. Commands of the file and programs of the system that run later get back what root has.
+    let more = match plan.config.interface.save_config {
+        // The file that is written may be somebody else's.
+        true => CapabilitySet::DAC_OVERRIDE,
+        false => CapabilitySet::empty(),
+    };
+    privileges::reduce(Children::Some, more).map_err(UpError::system("cannot give rights up"))?;
     let termination = Termination::catch().map_err(UpError::system("cannot catch signals"))?;
     let interface = plan.interface.as_str();
 
@@ -55,7 +64,7 @@ pub(super) fn serve(options: &Options, readiness: &Readiness) -> Result<(), UpEr
     }
     let path = &plan.path;
     hooks::run("PreUp", &plan.config.interface.pre_up, interface, path, Some(&termination))?;
-    let mut bringing = Bringing::open(&plan, &options.engine, &run_dir)?;
+    let mut bringing = Bringing::open(&plan, options, &run_dir)?;
     let outcome = bringing.configure(&plan, &run_dir).and_then(|()| {
         bringing.serve()?;
         hooks::run("PostUp", &plan.config.interface.post_up, interface, path, Some(&termination))
@@ -70,6 +79,9 @@ pub(super) fn serve(options: &Options, readiness: &Readiness) -> Result<(), UpEr
         readiness.silence()?;
     }
     readiness.ready()?;
+    if let Some(service) = &bringing.service {
+        service.ready();
+    }
     let why = bringing.wait(&termination)?;
     tracing::info!("{interface} ends: {why}");
     let errors = takedown::by_server(&run_dir, interface, || bringing.close());
@@ -92,6 +104,8 @@ fn refuse_existing(interface: &str) -> Result<(), UpError> {
 struct Bringing {
     /// Both until they are served.
     idle: Option<(Tunnel, Server)>,
+    /// Until it ends.
+    service: Option<Service>,
     socket: std::path::PathBuf,
     system: System,
     server: Option<JoinHandle<io::Result<(Stopped, Tunnel)>>>,
@@ -103,8 +117,9 @@ struct Bringing {
 }
 
 impl Bringing {
-    fn open(plan: &Plan, engine: &EngineOptions, run_dir: &std::path::Path) -> Result<Self, UpError> {
-        let tunnel = Tunnel::open(&plan.interface, None, engine)?;
+    fn open(plan: &Plan, options: &Options, run_dir: &std::path::Path) -> Result<Self, UpError> {
+        let tunnel = Tunnel::open(&plan.interface, None, &options.engine)?;
+        let service = Service::start(&tunnel.subject(), &options.service).map_err(WgError::from)?;
         let socket = Socket::bind(run_dir, &plan.interface)?;
         let path = socket.path().to_owned();
         let server = Server::new(socket, crate::netif::index_of);
@@ -116,6 +131,7 @@ impl Bringing {
             Keeper { run_dir: run_dir.to_owned(), interface: plan.interface.clone(), socket: path.clone() };
         Ok(Self {
             idle: Some((tunnel, server)),
+            service: Some(service),
             socket: path,
             system,
             server: None,
@@ -206,6 +222,7 @@ impl Bringing {
 
     /// Ends the server and lets go of the device: the interface is gone when this returns.
     fn close(&mut self) {
+        self.service = None;
         self.idle = None;
         let _ = self.stop.shutdown(std::net::Shutdown::Both);
         if let Some(server) = self.server.take() {

@@ -20,7 +20,8 @@ pub use error::WgError;
 
 use crate::background::{self, Readiness};
 use crate::logging;
-use crate::service::{Service, ServiceOptions, privileges};
+use crate::service::privileges::{self, CapabilitySet, Children};
+use crate::service::{Service, ServiceOptions};
 use crate::signals::Termination;
 use crate::uapi::{DIRECTORY, Server, Socket, Stopped};
 use tunnel::Tunnel;
@@ -110,7 +111,8 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
         .map_err(WgError::system("cannot make the socket directory's path absolute"))?;
     readiness.detach()?;
     // Before there is a second thread.
-    privileges::reduce(privileges::Children::None).map_err(WgError::system("cannot give rights up"))?;
+    privileges::reduce(Children::None, CapabilitySet::empty())
+        .map_err(WgError::system("cannot give rights up"))?;
     let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
     let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, &options.engine)?;
     let name = tunnel.name().to_owned();
