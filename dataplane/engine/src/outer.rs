@@ -45,6 +45,9 @@ pub trait Outer: Send + 'static {
     ) -> Result<OuterSockets<<Self::Io as PacketIo>::Socket>, BindError>;
 }
 
+/// What is done with a socket before it is bound, and may refuse it.
+pub type BeforeBind<'a> = &'a dyn Fn(BorrowedFd<'_>, SocketRole) -> io::Result<()>;
+
 /// What sockets an interface wants.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -60,7 +63,7 @@ pub struct OpenRequest<'a> {
     /// How many of the topmost bits of a receiver index name the worker: what a socket that is shared by workers steers by.
     pub core_bits: u32,
     /// To be called with each socket before it is bound.
-    pub hook: Option<&'a dyn Fn(BorrowedFd<'_>, SocketRole) -> io::Result<()>>,
+    pub hook: Option<BeforeBind<'a>>,
 }
 
 /// Open sockets.

@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn a_head_that_is_full_never_waits_for_more(byte in b'a'..b'z') {
+    fn a_head_that_is_full_never_waits_for_more(byte in b'a'..=b'z') {
         let head = [b"GET /".as_slice(), &vec![byte; HEAD_LEN_MAX - 5]].concat();
         prop_assert_eq!(parse(&head), Head::Refused(Status::HeadTooLong));
     }
