@@ -23,7 +23,7 @@ const COST_NS: u64 = 50_000_000;
 const BURST: u64 = 5;
 const LOAD_NS: u64 = 1_000_000_000;
 /// Cookie replies in a quarter of a second that nobody is refused.
-const REPLIES_FREE: u32 = 2_048;
+const REPLIES_FREE: u32 = 512;
 
 pub(crate) fn mac(key: &[u8], bytes: &[u8]) -> [u8; 16] {
     let state = <blake2::Blake2sMac<U16> as KeyInit>::new_from_slice(key).expect("a key of 16 or 32 bytes");

@@ -71,6 +71,10 @@ pub(super) fn help(name: &str) -> &'static str {
         "rx_datagrams" => "Outer datagrams received, each of a GRO train counted.",
         "rx_bytes" => "Bytes of the outer datagrams received, above UDP.",
         "rx_batches" => "Receive calls that brought something.",
+        "rx_errors" => "Errors that the kernel reported in place of a datagram, about one that was sent.",
+        "rx_kernel_drops" => {
+            "Datagrams that sockets lost in the kernel, because their receive buffers were full."
+        }
         "tx_datagrams" => "Outer datagrams sent.",
         "tx_bytes" => "Bytes of the outer datagrams sent, above UDP.",
         "tx_batches" => "Send calls.",

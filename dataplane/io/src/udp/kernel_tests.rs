@@ -9,7 +9,7 @@ use dataplane_wire::{DropReason, FourTuple, SocketId, TrafficClass, TxMeta, TxSi
 use super::UdpIo;
 use crate::memory::{Class, Plan, Region};
 use crate::netlink::{LinkSettings, Links};
-use crate::packet_io::{OffReason, Offload, PacketIo, SendReport};
+use crate::packet_io::{PacketIo, SendReport};
 use crate::rx::RxRing;
 use crate::socket::{BindRequest, OffloadConfig, bind_group};
 use crate::testing::in_namespace;
@@ -88,7 +88,7 @@ fn a_device_smaller_than_the_segments_gets_them_split_and_every_one_arrives() {
             assert_eq!(ends.drain().len(), 40, "{to}");
         }
         let gso = ends.a.offloads().gso;
-        assert!(matches!(gso, Offload::Off(OffReason::Failed(libc::EMSGSIZE | libc::EINVAL))), "{gso}");
+        assert!(gso.is_on(), "a narrow path says nothing of the others: {gso}");
     });
 }
 

@@ -90,7 +90,7 @@ fn an_attempt_is_given_up_after_ninety_seconds_and_what_waits_is_dropped() {
     assert!(*sent.last().unwrap() < at(91.0));
     let facts: Vec<_> = core::iter::from_fn(|| alice.node.poll_controller_input()).collect();
     assert!(matches!(facts.last(), Some((WG0, Input::HandshakeGivenUp { .. }))), "{facts:?}");
-    assert!(matches!(alice.node.poll_notice(), Some(Notice::HandshakeGivenUp { .. })));
+    assert!(matches!(alice.notice(), Some(Notice::HandshakeGivenUp { .. })));
     // Nothing is left of it: no timer, no key.
     assert_eq!(alice.due(), None);
     assert!(alice.settled().contains("attempt: None"));

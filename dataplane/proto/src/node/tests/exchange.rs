@@ -300,16 +300,16 @@ fn both_ends_tell_controller_and_operator_of_a_session_that_both_have_proved() {
     let public_key = bob.public();
     let notice =
         Notice::HandshakeComplete { interface: WG0, peer: bob_at_alice, public_key, role: Role::Initiator };
-    assert_eq!(alice.node.poll_notice(), Some(notice));
+    assert_eq!(alice.notice(), Some(notice));
 
-    assert_eq!((bob.node.poll_controller_input(), bob.node.poll_notice()), (None, None));
+    assert_eq!((bob.node.poll_controller_input(), bob.notice()), (None, None));
     let proved = Event::Confirmed { peer: alice_at_bob, local_index: theirs.local_index };
     bob.node.handle_event(at(1.1), CoreId(0), proved);
     assert_eq!(bob.node.poll_controller_input(), complete(alice_at_bob));
     let public_key = alice.public();
     let notice =
         Notice::HandshakeComplete { interface: WG0, peer: alice_at_bob, public_key, role: Role::Responder };
-    assert_eq!(bob.node.poll_notice(), Some(notice));
+    assert_eq!(bob.notice(), Some(notice));
 }
 
 // DX-5

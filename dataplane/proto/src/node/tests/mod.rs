@@ -121,6 +121,12 @@ impl Host {
         self.node.handle_handshake(now, CoreId(0), &arrived);
     }
 
+    /// The next notice that is not of a path.
+    pub(super) fn notice(&mut self) -> Option<Notice> {
+        core::iter::from_fn(|| self.node.poll_notice())
+            .find(|notice| !matches!(notice, Notice::PathChanged { .. }))
+    }
+
     /// The state when nothing waits to be fetched.
     pub(super) fn settled(&mut self) -> String {
         self.state();
