@@ -90,7 +90,7 @@ fn parts<K: Kernel>() {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, which proves nothing: perf/cipher runs it"]
 fn parts_cost_what_is_printed() {
     if crate::avx512::lanes().is_some() {
         parts::<crate::avx512::Avx512>();

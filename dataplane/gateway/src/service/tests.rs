@@ -88,7 +88,6 @@ fn every_counter_of_a_worker_has_a_help_text_of_its_own() {
     assert_eq!(texts.len(), names.len(), "{names:?}");
 }
 
-/// FT-9
 #[test]
 fn health_and_readiness_say_what_is_wrong() {
     let (engine, subject) = subject();

@@ -1,7 +1,7 @@
 //! Why an interface was not brought up, taken down or changed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use dataplane::InterfaceError;
@@ -100,6 +100,14 @@ pub enum UpError {
 impl UpError {
     pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { what: what.into(), source }
+    }
+
+    /// There is nothing of ours to change or to take down.
+    pub(super) fn not_up(interface: &str, run_dir: &Path) -> Self {
+        Self::Refused(format!(
+            "{interface} was not brought up by `dataplane up` with the run directory {}: see `dataplane status`",
+            run_dir.display()
+        ))
     }
 
     /// One error of some, or none.

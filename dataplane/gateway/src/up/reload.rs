@@ -55,12 +55,7 @@ pub(super) fn reload(target: &Target) -> Result<Reloaded, UpError> {
     let located = locate(&target.file)?;
     let interface = located.interface.as_str();
     let run_dir = target.run_dir.run_dir.as_path();
-    let not_up = || {
-        UpError::Refused(format!(
-            "{interface} was not brought up by `dataplane up` with the run directory {}: see `dataplane status`",
-            run_dir.display()
-        ))
-    };
+    let not_up = || UpError::not_up(interface, run_dir);
     if !super::state::path(run_dir, interface).exists() {
         return Err(not_up());
     }

@@ -21,12 +21,7 @@ pub(super) fn down(target: &Target) -> Result<(), UpError> {
     let located = locate(&target.file)?;
     let interface = located.interface.as_str();
     let run_dir = target.run_dir.run_dir.as_path();
-    let not_up = || {
-        UpError::Refused(format!(
-            "{interface} was not brought up by `dataplane up` with the run directory {}: see `dataplane status`",
-            run_dir.display()
-        ))
-    };
+    let not_up = || UpError::not_up(interface, run_dir);
     if !run_dir.is_dir() {
         return Err(not_up());
     }

@@ -298,7 +298,7 @@ fn their_first_data(keys: &SessionKeys, vector: &Vector, theirs: &[u8]) -> Vec<u
 }
 
 #[test]
-#[ignore = "prints vectors.txt anew"]
+#[ignore = "makes what the others are held by: scripts/vectors runs it"]
 fn record_vectors_anew() {
     let mut text = String::from(
         "# Handshakes of other implementations with us, recorded by the test `record_vectors_anew`; all in hexadecimal.\n",
