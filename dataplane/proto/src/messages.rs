@@ -74,7 +74,9 @@ pub struct Keypair {
     pub recv: Key,
     /// Which end we were.
     pub role: Role,
-    /// When the handshake ended.
+    /// From when on its age counts: where we initiated, when the initiation was sent; where we answered, when we did. So the
+    /// initiator, who has to renew the session, never takes it to be younger than the responder does, however late the
+    /// response is taken in.
     pub created: Instant,
 }
 
@@ -172,7 +174,7 @@ pub enum Command {
         keep_next: bool,
         /// The path that the authenticated handshake message came by: moves the endpoint as data would.
         from: FourTuple,
-        /// Wall clock at `keypair.created`, for `last_handshake_unix_ns`.
+        /// Wall clock at the end of the handshake, for `last_handshake_unix_ns`.
         unix_ns: u64,
     },
     /// Erase all sessions of a peer (its interface went down or got another key, or a suspend: WG-37).

@@ -99,3 +99,8 @@ fn an_empty_datagram_before_one_that_is_handed_to_another_core_is_not_taken_for_
     storm(103..104);
     storm(735..736);
 }
+
+#[test]
+fn a_response_that_waited_for_a_stalled_control_thread_makes_no_young_session_seed_2262() {
+    storm(2262..2263);
+}

@@ -124,7 +124,7 @@ impl Node {
         let mac1 = peer.write_macs(now, &mut message);
         let Some(attempt) = &mut peer.attempt else { return };
         let retry = attempt.sent.is_some();
-        attempt.sent = Some(Sent { initiated, local_index, mac1: Some(mac1) });
+        attempt.sent = Some(Sent { initiated, local_index, at: now, mac1: Some(mac1) });
         peer.initiated = Some(now);
         let Some(message) = HandshakeBytes::copy_from(&message) else { return };
         self.commands.push(peer.core, Command::SendHandshake { peer: peer.id, message, retry });

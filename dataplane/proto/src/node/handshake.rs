@@ -15,6 +15,7 @@ use crate::gate::InterfaceKeys;
 use crate::index::{connection_of, session_of};
 use crate::messages::{Command, HandshakeArrived, HandshakeBytes, Keypair, Path, PeerCounters, Role};
 use crate::noise::{self, SessionKeys, Verified};
+use crate::shard::REKEY_AFTER_TIME;
 use crate::tai64n::Tai64n;
 
 /// Least time between two accepted initiations of one peer (WG-14): 50 per second.
@@ -199,7 +200,11 @@ impl Node {
         let own = *own.ok_or(DropReason::HandshakeUnmatched)?.public();
         let peer = self.peers.get_mut(id).ok_or(DropReason::HandshakeUnmatched)?;
         let sent = peer.attempt.as_ref().and_then(|attempt| attempt.sent.as_ref());
-        if sent.is_none_or(|sent| sent.local_index != local_index) {
+        let Some(created) = sent.filter(|sent| sent.local_index == local_index).map(|sent| sent.at) else {
+            return Err(DropReason::HandshakeUnmatched);
+        };
+        // After a stall, or a sleep of the machine. A session that is due to be renewed is of no use: the attempt goes on.
+        if now.since(created) >= REKEY_AFTER_TIME {
             return Err(DropReason::HandshakeUnmatched);
         }
         peer.attempt = None;
@@ -210,7 +215,7 @@ impl Node {
             send: keys.send,
             recv: keys.recv,
             role: Role::Initiator,
-            created: now,
+            created,
         });
         self.set_timer(id.slot, None);
         self.begun_session(now, id, &own, Fresh { keypair, from: arrived.tuple, unix_ns });

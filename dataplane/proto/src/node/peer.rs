@@ -60,6 +60,8 @@ pub(super) struct Attempt {
 pub(super) struct Sent {
     pub(super) initiated: Initiated,
     pub(super) local_index: u32,
+    /// When it was sent: the age of its session counts from then.
+    pub(super) at: Instant,
     /// mac1, until a cookie reply has answered it (WG-21).
     pub(super) mac1: Option<[u8; 16]>,
 }

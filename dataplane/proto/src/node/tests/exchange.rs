@@ -110,6 +110,21 @@ fn a_response_counts_once_and_only_for_the_last_initiation() {
     assert!(alice.state() == before);
 }
 
+#[test]
+fn a_response_that_comes_when_its_session_would_have_to_be_renewed_changes_nothing() {
+    for (late, taken) in [(119.9, true), (120.0, false), (4000.0, false)] {
+        let (mut alice, bob_at_alice, mut bob, _) = pair();
+        let first = initiation_of(&mut alice, at(1.0), bob_at_alice);
+        bob.take(at(1.0), 1, &first);
+        let response = bob.messages().pop().unwrap();
+        let before = alice.settled();
+        alice.take(at(1.0 + late), 2, &response);
+        assert_eq!(keypairs(alice.commands()).len(), usize::from(taken), "{late} s");
+        assert_eq!(alice.dropped(DropReason::HandshakeUnmatched), u64::from(!taken), "{late} s");
+        assert_eq!(alice.state() == before, !taken, "{late} s");
+    }
+}
+
 // WG-13
 #[test]
 fn an_initiation_counts_only_if_its_timestamp_is_newer_than_any_before_whatever_became_of_the_session() {

@@ -80,6 +80,8 @@ pub(super) struct World {
     pub(super) loss: u64,
     /// How many handshake messages the node of each end takes before it has no time left.
     pub(super) patience: [usize; 2],
+    /// Which nodes do nothing at all; their shards go on.
+    pub(super) stalled: [bool; 2],
     /// What went to neither end: where to, and what.
     pub(super) to_strangers: Vec<(SocketAddr, Vec<u8>)>,
 }
@@ -126,6 +128,7 @@ impl World {
             delay_ms: (5, 5),
             loss: 0,
             patience: [usize::MAX; 2],
+            stalled: [false; 2],
             to_strangers: Vec::new(),
         };
         world.settle();
@@ -148,8 +151,10 @@ impl World {
     /// Lets time pass until `until`, and all happen that happens by then.
     pub(super) fn run_until(&mut self, until: Instant) {
         loop {
-            let timers =
-                self.ends.iter().flat_map(|end| [end.host.node.poll_timeout(), end.shard.poll_timeout()]);
+            let timers = self.ends.iter().zip(self.stalled).flat_map(|(end, stalled)| {
+                let node = end.host.node.poll_timeout().filter(|_| !stalled);
+                [node, end.shard.poll_timeout()]
+            });
             let arrival = self.wire.first_key_value().map(|((at, _), _)| *at);
             let next = timers.flatten().chain(arrival).min().filter(|next| *next <= until);
             let Some(next) = next else { break };
@@ -160,8 +165,10 @@ impl World {
                 self.deliver(to, from, bytes);
                 self.settle();
             }
-            for end in &mut self.ends {
-                end.host.node.handle_timeout(self.now);
+            for (end, stalled) in self.ends.iter_mut().zip(self.stalled) {
+                if !stalled {
+                    end.host.node.handle_timeout(self.now);
+                }
                 end.shard.handle_timeout(self.now, &mut end.sink);
             }
             self.settle();
@@ -188,7 +195,7 @@ impl World {
     fn settle(&mut self) {
         for from in 0..2 {
             let end = &mut self.ends[from];
-            loop {
+            while !self.stalled[from] {
                 let mut idle = true;
                 while let Some(event) = end.shard.poll_event() {
                     end.host.node.handle_event(self.now, CoreId(0), event);
@@ -326,6 +333,28 @@ fn with_loss_too_ends_that_begin_together_end_on_one_session() {
             |end: &End| end.initiations.windows(2).all(|two| two[1].since(two[0]) >= Duration::from_secs(5));
         assert!(world.ends.iter().all(gaps), "seed {seed}");
     }
+}
+
+// WG-32
+#[test]
+fn a_response_that_a_stalled_node_takes_in_late_makes_a_session_whose_age_counts_from_the_initiation() {
+    let mut world = World::new(1);
+    world.run_until(at(1.0));
+    world.send(0);
+    // The response is there, and nobody looks at it for 110 s. For the responder the session is as old as that.
+    world.stalled[0] = true;
+    world.run_until(at(111.0));
+    world.stalled[0] = false;
+    world.settle();
+    for second in 111..240 {
+        world.run_until(at(f64::from(second)));
+        world.send(0);
+    }
+    world.run_until(at(241.0));
+    let begun: Vec<_> = world.ends[0].initiations.iter().map(|at| at.as_nanos() / 1_000_000_000).collect();
+    assert_eq!(begun, [1, 121], "renewed after 120 s, not refused after 180");
+    assert_eq!(world.ends[1].initiations.len(), 0);
+    assert_eq!(world.ends[1].delivered, 1 + 129, "nothing is lost");
 }
 
 #[test]
