@@ -289,7 +289,11 @@ impl<'a> Ipv6<'a> {
             found.offset += len;
             if kind == protocol::FRAGMENT {
                 let offset_and_more = u16::from_be_bytes(*field::<2, 2, _>(extension));
-                found.fragment = Fragment::of(offset_and_more & 1 != 0, offset_and_more >> 3);
+                // Of several such headers, one that says "all of it" takes nothing back.
+                match Fragment::of(offset_and_more & 1 != 0, offset_and_more >> 3) {
+                    Fragment::Whole => {}
+                    part => found.fragment = part,
+                }
                 if found.fragment == Fragment::Later {
                     break;
                 }

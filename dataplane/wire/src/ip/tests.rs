@@ -205,6 +205,26 @@ fn fragments_pass_without_a_look_at_layer_4() {
     }
 }
 
+// EN-16
+#[test]
+fn of_several_fragment_headers_one_that_claims_the_whole_packet_takes_nothing_back() {
+    let header = |next: u8, more| {
+        etherparse::Ipv6FragmentHeader::new(next.into(), IpFragOffset::ZERO, more, 7).to_bytes()
+    };
+    for (first, second, expected) in [
+        (true, false, Fragment::First),
+        (false, true, Fragment::First),
+        (true, true, Fragment::First),
+        (false, false, Fragment::Whole),
+    ] {
+        let headers = [header(protocol::FRAGMENT, first), header(protocol::UDP, second)].concat();
+        let udp = udp_v4(&[7; 30]);
+        let bytes = v6_carrying(protocol::FRAGMENT, &[&headers, &udp[20..]].concat());
+        let payload = Packet::parse(&bytes).unwrap().payload().unwrap();
+        assert_eq!((payload.fragment, payload.protocol), (expected, protocol::UDP), "{first} {second}");
+    }
+}
+
 #[test]
 fn a_pseudo_header_sums_what_etherparse_sums() {
     for (bytes, at) in [(udp_v4(&[7; 31]), 20), (udp_v6(&[7; 30]), 40)] {
