@@ -9,7 +9,7 @@ use dataplane_wire::{CoreId, FourTuple, Instant, InterfaceId, PeerId, SocketId, 
 
 use super::outbox::Broadcast;
 use super::peer::{Peer, Sessions, StaticStatic};
-use super::{AllowedIp, Change, Interface, Node, PeerChange};
+use super::{AllowedIp, Change, Interface, Node, PathPolicy, PeerChange};
 use crate::controller::Input;
 use crate::gate::InterfaceKeys;
 use crate::keys::{PublicKey, Secret};
@@ -194,7 +194,11 @@ impl Node {
         if moved {
             peer.endpoint = endpoint;
         }
-        if new || moved {
+        let policy = change.path_policy.filter(|policy| *policy != peer.path_policy);
+        peer.path_policy = policy.unwrap_or(peer.path_policy);
+        // What it roamed to and was not told yet counts no more; the control layer says the path again.
+        peer.roams &= peer.path_policy == PathPolicy::Roaming;
+        if new || moved || policy.is_some() {
             self.tell_upserted(slot);
         }
         self.change_keepalive(slot, change.keepalive);
@@ -227,6 +231,7 @@ impl Node {
             path: None,
             path_generation: None,
             roams: false,
+            path_policy: PathPolicy::default(),
             counters: Arc::clone(&counters),
             session,
             sessions: Sessions::default(),

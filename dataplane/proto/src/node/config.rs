@@ -40,6 +40,20 @@ pub enum AllowedIp {
     Take(IpPrefix),
 }
 
+/// Who decides where a peer's datagrams go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathPolicy {
+    /// The peer is where an authenticated packet of it last came from, as in plain WireGuard (WG-54), unless its control layer
+    /// wants that otherwise.
+    #[default]
+    Roaming,
+    /// Packets that come from elsewhere are taken, but move nothing: datagrams go to the configured endpoint, or by what the
+    /// control layer says. For a peer whose address is known, so that nobody who replays from elsewhere, and no network between
+    /// that rewrites addresses, draws its traffic away. An initiation is answered where it came from.
+    Fixed,
+}
+
 /// A change of one peer, in the terms of `wg set`. What is not said stays as it is.
 #[derive(Clone, Debug)]
 pub struct PeerChange {
@@ -57,6 +71,8 @@ pub struct PeerChange {
     pub endpoint: Option<SocketAddr>,
     /// The persistent keepalive interval; zero for none.
     pub keepalive: Option<Duration>,
+    /// Whether the peer roams.
+    pub path_policy: Option<PathPolicy>,
     /// Whether the peer loses all allowed IPs that are not given to it here.
     pub replace_allowed_ips: bool,
     /// Allowed IPs given and taken, in this order.
@@ -74,6 +90,7 @@ impl PeerChange {
             preshared_key: None,
             endpoint: None,
             keepalive: None,
+            path_policy: None,
             replace_allowed_ips: false,
             allowed_ips: Vec::new(),
         }
@@ -170,6 +187,18 @@ pub enum ConfigProblem {
     /// A keepalive interval out of range.
     #[error("a persistent keepalive of {} s: expected 0 (off) to 65535 whole seconds", .0.as_secs_f64())]
     Keepalive(Duration),
+    /// A peer that neither has an endpoint nor may be found by roaming.
+    #[error(
+        "a fixed path without an endpoint, by which nobody could be reached: give the peer an endpoint, or let it roam"
+    )]
+    FixedNowhere,
+}
+
+impl ConfigProblem {
+    /// Whether there would be too much of something.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::InterfacesMax(_) | Self::PeersMax(_) | Self::AllowedIpsMax(_))
+    }
 }
 
 impl Node {
@@ -264,6 +293,11 @@ impl<'n> Plan<'n> {
         }
         let name = (change.interface, change.public_key);
         let slot = self.node.by_key.get(&name).filter(|_| cleared == 0);
+        let known = slot.and_then(|slot| self.node.peers.slot(*slot)?.endpoint);
+        let fixed = change.path_policy == Some(PathPolicy::Fixed) && !change.remove;
+        if fixed && change.endpoint.or(known).is_none() {
+            return Err(ConfigProblem::FixedNowhere);
+        }
         let said = self.named.get(&name).filter(|(at, _)| *at == cleared);
         let exists = said.map_or(slot.is_some(), |(_, exists)| *exists);
         // What the peer has now is given back once, by the first change that takes it.

@@ -48,7 +48,7 @@ mod snapshot;
 mod tests;
 
 use allowed::AllowedIps;
-pub use config::{AllowedIp, Change, ConfigError, ConfigProblem, HandshakePolicy, PeerChange};
+pub use config::{AllowedIp, Change, ConfigError, ConfigProblem, HandshakePolicy, PathPolicy, PeerChange};
 pub use handover::Timestamps;
 pub use outbox::Notice;
 use outbox::{Commands, Facts, Notices};
@@ -188,7 +188,8 @@ impl Node {
         peer.path_generation = Some(generation);
         let moved = ends(peer.path) != ends(path);
         peer.path = path;
-        peer.roams = roams;
+        peer.roams = roams && peer.path_policy == PathPolicy::Roaming;
+        let roams = peer.roams;
         if let Some(path) = path {
             peer.endpoint = Some(path.tuple().remote);
         }

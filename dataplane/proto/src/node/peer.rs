@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dataplane_wire::{CoreId, Instant, InterfaceId, PeerId};
 use zeroize::Zeroizing;
 
+use super::PathPolicy;
 use super::crossing::Kept;
 use crate::cookie::HeldCookie;
 use crate::index::compose;
@@ -131,7 +132,9 @@ pub(super) struct Peer {
     pub(super) endpoint: Option<SocketAddr>,
     pub(super) path: Option<Path>,
     pub(super) path_generation: Option<u32>,
+    /// Whether its control layer and its policy let it roam.
     pub(super) roams: bool,
+    pub(super) path_policy: PathPolicy,
     pub(super) counters: Arc<PeerCounters>,
 
     /// The last session number that was given out.

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use dataplane_wire::{CoreId, InterfaceId, PeerId};
 
-use super::Node;
+use super::{Node, PathPolicy};
 use crate::keys::{PublicKey, Secret};
 use crate::prefix::IpPrefix;
 
@@ -40,6 +40,8 @@ pub struct PeerSnapshot {
     pub endpoint: Option<SocketAddr>,
     /// The persistent keepalive interval; zero for none.
     pub keepalive: Duration,
+    /// Whether it roams.
+    pub path_policy: PathPolicy,
     /// Its allowed IPs.
     pub allowed_ips: Vec<IpPrefix>,
     /// When the last handshake was complete, since 1970; zero for never.
@@ -80,6 +82,7 @@ impl Node {
             preshared_key: peer.psk.clone(),
             endpoint: peer.endpoint,
             keepalive: peer.keepalive,
+            path_policy: peer.path_policy,
             allowed_ips: self.allowed.of(slot).collect(),
             last_handshake: Duration::from_nanos(read(&counters.last_handshake_unix_ns)),
             rx_bytes: read(&counters.data_rx_bytes) + read(&counters.handshake_rx_bytes),

@@ -245,6 +245,17 @@ fn up_and_down_start_and_stop_keepalives_and_down_erases_and_drops() {
 }
 
 #[test]
+fn a_fixed_path_needs_an_endpoint_that_is_given_or_known() {
+    let mut host = Host::new(1);
+    let fixed = PeerChange { path_policy: Some(PathPolicy::Fixed), ..peer(10) };
+    let refused = host.node.apply(at(0.0), &[Change::Peer(peer(11)), Change::Peer(fixed.clone())]);
+    assert_eq!(refused, Err(ConfigError { change: 1, problem: ConfigProblem::FixedNowhere }));
+    assert!(host.node.snapshot(WG0).unwrap().peers.is_empty());
+    apply(&mut host, &[Change::Peer(PeerChange { endpoint: Some(path(10).remote), ..fixed.clone() })]);
+    apply(&mut host, &[Change::Peer(fixed)]);
+}
+
+#[test]
 fn a_controller_hears_of_peers_with_the_socket_that_reaches_their_endpoint() {
     let mut host = Host::new(1);
     let v6 = "[2001:db8::1]:51820".parse().unwrap();

@@ -303,6 +303,40 @@ fn a_handshake_moves_a_peer_that_roams_and_is_counted() {
     assert_eq!(bob.node.poll_controller_input(), None);
 }
 
+// WG-54
+#[test]
+fn a_peer_with_a_fixed_path_is_answered_where_it_asks_and_moves_nowhere_whatever_the_controller_lets_it() {
+    let (mut alice, bob_at_alice, mut bob, alice_at_bob) = pair();
+    let home = path(alice.number);
+    let set = |host: &mut Host, of: PublicKey, policy| {
+        let endpoint = Some(home.remote);
+        let change = PeerChange { endpoint, path_policy: Some(policy), ..PeerChange::new(WG0, of) };
+        host.node.apply(at(1.0), &[Change::Peer(change)]).unwrap();
+    };
+    let alices = alice.public();
+    set(&mut bob, alices, PathPolicy::Fixed);
+    let told = core::iter::from_fn(|| bob.node.poll_controller_input()).last();
+    let again = Input::PeerUpserted { peer: alice_at_bob, endpoint: Some(home) };
+    assert_eq!(told, Some((WG0, again)), "to say the path again");
+    bob.set_path(at(1.0), alice_at_bob, 2, Some(alice.number));
+    let fixed = bob.commands().pop().unwrap();
+    assert!(matches!(fixed, Command::SetPath { roams: false, .. }));
+
+    let first = initiation_of(&mut alice, at(1.0), bob_at_alice);
+    bob.take(at(1.0), 33, &first);
+    let command = bob.commands().pop().unwrap();
+    assert!(matches!(command, Command::InstallKeypair { response: Some((to, _)), .. } if to == path(33)));
+    assert_eq!(bob.node.poll_controller_input(), None);
+    let snapshot = bob.node.snapshot(WG0).unwrap().peers.remove(0);
+    assert_eq!((snapshot.endpoint, snapshot.path_policy), (Some(home.remote), PathPolicy::Fixed));
+
+    set(&mut bob, alices, PathPolicy::Roaming);
+    bob.set_path(at(2.0), alice_at_bob, 3, Some(alice.number));
+    alice.run_until(at(7.0));
+    bob.take(at(7.0), 33, &alice.messages().pop().unwrap());
+    assert_eq!(bob.node.snapshot(WG0).unwrap().peers[0].endpoint, Some(path(33).remote));
+}
+
 #[test]
 fn both_ends_tell_controller_and_operator_of_a_session_that_both_have_proved() {
     let (mut alice, bob_at_alice, mut bob, alice_at_bob) = pair();
