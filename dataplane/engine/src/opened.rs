@@ -286,7 +286,12 @@ impl Control {
         let opened = self.interfaces.get(&id).ok_or(InterfaceError::Unknown)?;
         let current = self.node.snapshot(id).ok_or(InterfaceError::Unknown)?;
         let (change, counts) = reconcile::plan(&current, &opened.configured, desired)?;
-        self.apply(id, change)?;
+        let peers = reconcile::without_gaps(&current, &change.peers);
+        match self.apply(id, Change { peers, ..change.clone() }) {
+            // It fits when what goes is gone first, if at all.
+            Err(InterfaceError::Config(error)) if error.problem.is_limit() => self.apply(id, change)?,
+            applied => applied?,
+        };
         Ok(counts)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dataplane_proto::IpPrefix;
 use dataplane_proto::keys::{PublicKey, Secret};
-use dataplane_proto::node::{AllowedIp, PeerChange};
+use dataplane_proto::node::{AllowedIp, PathPolicy, PeerChange};
 use dataplane_wire::InterfaceId;
 
 /// A peer as it shall be: everything that is not said is as by default.
@@ -15,6 +15,7 @@ pub struct Peer {
     pub(crate) preshared_key: Secret,
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) keepalive: Duration,
+    pub(crate) path_policy: PathPolicy,
     pub(crate) allowed_ips: Vec<IpPrefix>,
 }
 
@@ -26,6 +27,7 @@ impl Peer {
             preshared_key: Secret::default(),
             endpoint: None,
             keepalive: Duration::ZERO,
+            path_policy: PathPolicy::default(),
             allowed_ips: Vec::new(),
         }
     }
@@ -51,6 +53,14 @@ impl Peer {
         self
     }
 
+    /// Whether authenticated packets from elsewhere move it there, as they do by default. [`PathPolicy::Fixed`] needs an
+    /// [`endpoint`](Peer::endpoint).
+    #[must_use]
+    pub fn path_policy(mut self, policy: PathPolicy) -> Self {
+        self.path_policy = policy;
+        self
+    }
+
     /// The pre-shared key; all zero for none.
     #[must_use]
     pub fn preshared_key(mut self, key: [u8; 32]) -> Self {
@@ -70,6 +80,7 @@ impl Peer {
             preshared_key: Some(self.preshared_key),
             endpoint: self.endpoint,
             keepalive: Some(self.keepalive),
+            path_policy: Some(self.path_policy),
             replace_allowed_ips: true,
             allowed_ips: self.allowed_ips.into_iter().map(AllowedIp::Give).collect(),
             // The engine fills the interface in.

@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Site, connect, tell};
-use dataplane::{Desired, Engine, InterfaceError, IpPrefix, Peer, PublicKey, Reconciled, Workers};
+use dataplane::{
+    Desired, DropReason, Engine, InterfaceError, IpPrefix, Limits, PathPolicy, Peer, PublicKey, Reconciled,
+    Workers,
+};
 
 fn pair(seeds: [u8; 2]) -> (Engine, Site, Site) {
     let (engine, _) = Engine::builder().workers(Workers::Count(2)).start().unwrap();
@@ -109,4 +112,99 @@ fn a_removed_peer_is_gone_and_so_is_its_id() {
     let again = one.handle.remove_peer(id).unwrap().wait().unwrap();
     assert!(matches!(again, Err(InterfaceError::NoPeer)), "{again:?}");
     assert_ne!(one.know(&other), id);
+}
+
+/// FT-12: a prefix goes from peer to peer in one call with thousands of other changes between the two. The packets to it go to the
+/// one or to the other: none finds it nobody's.
+#[test]
+fn a_prefix_that_goes_from_peer_to_peer_always_leads_to_one_of_them() {
+    let (engine, mut one, mut other) = pair([9, 10]);
+    let mut third = Site::add(&engine, 11, 64);
+    connect(&mut one, &mut third, &engine);
+    let moving = Ipv4Addr::new(10, 9, 9, 9);
+    let prefix = IpPrefix::new(moving.into(), 32);
+    let (first, last) = (other.peer(), third.peer());
+    let handle = one.handle.clone();
+    let flip = |round: u32| {
+        let (mut first, mut last) = (first.clone(), last.clone());
+        match round % 2 {
+            0 => first = first.allowed_ips(prefix),
+            _ => last = last.allowed_ips(prefix),
+        }
+        let between = (0..1000)
+            .map(|number| stranger(number).keepalive(Duration::from_secs(u64::from(round % 2) + 100)));
+        let strangers = between.chain((0..500).map(|number| stranger(10_000 + 500 * round + number)));
+        let desired = Desired::peers([first].into_iter().chain(strangers).chain([last]));
+        handle.reconcile(desired).unwrap().wait().unwrap().unwrap();
+    };
+    flip(0);
+    let (mut sent, mut arrived) = (0, [0, 0]);
+    std::thread::scope(|scope| {
+        let flipping = scope.spawn(|| (1..9).for_each(flip));
+        while !flipping.is_finished() {
+            sent += 1;
+            one.send(moving, [sent]);
+            while other.recv(Duration::ZERO).is_some() {
+                arrived[0] += 1;
+            }
+            while third.recv(Duration::ZERO).is_some() {
+                arrived[1] += 1;
+            }
+        }
+        flipping.join().unwrap();
+    });
+    assert!(arrived[0] > 0 && arrived[1] > 0, "{arrived:?}");
+    let total = engine.stats().total();
+    assert_eq!(total.drops.of(DropReason::NoRoute), 0, "of {sent}: {}", tell(&engine));
+}
+
+#[test]
+fn peers_are_replaced_where_limits_leave_no_room_for_both() {
+    let mut limits = Limits::default();
+    limits.peers = 2;
+    let (engine, _) = Engine::builder().workers(Workers::Count(1)).limits(limits).start().unwrap();
+    let one = Site::add(&engine, 12, 8);
+    assert_eq!(reconcile(&one, vec![stranger(1), stranger(2)]).unwrap().added, 2);
+    let counts = reconcile(&one, vec![stranger(3), stranger(4)]).unwrap();
+    assert_eq!(counts, Reconciled { added: 2, removed: 2, ..Reconciled::default() });
+    let refused = reconcile(&one, vec![stranger(3), stranger(5), stranger(6)]);
+    assert!(refused.is_err(), "{refused:?}");
+    let snapshot = one.handle.snapshot().unwrap().wait().unwrap().unwrap();
+    let keys: Vec<PublicKey> = snapshot.device.peers.iter().map(|peer| peer.public_key).collect();
+    assert_eq!(keys, [stranger(3).public_key(), stranger(4).public_key()]);
+}
+
+/// WG-54
+#[test]
+fn a_peer_with_a_fixed_path_is_heard_from_elsewhere_and_stays_where_it_is_configured() {
+    let (engine, mut one, mut other) = pair([13, 14]);
+    let home = other.peer();
+    let endpoint = |site: &Site| {
+        let snapshot = site.handle.snapshot().unwrap().wait().unwrap().unwrap();
+        snapshot.device.peers[0].endpoint.map(|endpoint| endpoint.port())
+    };
+    let port = other.port();
+    let fixed = home.clone().path_policy(PathPolicy::Fixed);
+    assert_eq!(reconcile(&one, vec![fixed.clone()]).unwrap().changed, 1);
+    for up in [false, true] {
+        other.handle.set_up(up).unwrap().wait().unwrap().unwrap();
+    }
+    let mut number = 100;
+    let mut hear = |one: &mut Site, other: &mut Site| {
+        number += 1;
+        other.send(one.address, [number]);
+        assert_eq!(one.recv(PATIENCE), Some(number), "{}", tell(&engine));
+    };
+    hear(&mut one, &mut other);
+    assert_ne!(other.port(), port);
+    assert_eq!(endpoint(&one), Some(port));
+    // Free to roam, it is where it is heard from next; fixed again, it goes home.
+    assert_eq!(reconcile(&one, vec![home]).unwrap().changed, 1);
+    common::until("it has roamed", || {
+        hear(&mut one, &mut other);
+        endpoint(&one) == Some(other.port())
+    });
+    assert_eq!(reconcile(&one, vec![fixed.clone()]).unwrap().changed, 1);
+    assert_eq!(endpoint(&one), Some(port));
+    assert_eq!(reconcile(&one, vec![fixed]).unwrap().unchanged, 1);
 }
