@@ -64,6 +64,8 @@ pub(crate) struct Controllers {
     done: Arc<AtomicU64>,
     /// The last count that was seen, and since when.
     seen: (u64, Instant),
+    /// When that was looked at last.
+    looked: Instant,
     /// Fences on their way through the thread.
     away: VecDeque<Weak<dyn Pass>>,
     thread: Option<JoinHandle<()>>,
@@ -80,7 +82,8 @@ impl Controllers {
             .spawn(move || thread::run(&inbox, &outbox, &counter, &control))?;
         let (pending, away) = (VecDeque::new(), VecDeque::new());
         let (inputs, thread, seen) = (Some(inputs), Some(thread), (0, Instant::ZERO));
-        Ok(Self { inputs, outputs, pending, sent: 0, done, seen, away, thread })
+        let looked = Instant::ZERO;
+        Ok(Self { inputs, outputs, pending, sent: 0, done, seen, looked, away, thread })
     }
 
     /// Whether another message can be taken: those before have been.
@@ -123,10 +126,12 @@ impl Controllers {
         self.away.retain(|away| !std::ptr::addr_eq(away.as_ptr(), Arc::as_ptr(fence)));
     }
 
-    /// Whether something was said, and nothing taken in for too long.
+    /// Whether something was said, and nothing taken in for too long. Whoever has not looked for as long, because it was just
+    /// started, put aside or asleep with the machine, knows nothing of how long that was.
     pub(crate) fn is_stalled(&mut self, now: Instant) -> bool {
         let done = self.done.load(Ordering::Relaxed);
-        if done != self.seen.0 || (done == self.sent && self.pending.is_empty()) {
+        let late = now.since(std::mem::replace(&mut self.looked, now)) >= STALLED_AFTER;
+        if late || done != self.seen.0 || (done == self.sent && self.pending.is_empty()) {
             self.seen = (done, now);
         }
         now.since(self.seen.1) >= STALLED_AFTER
@@ -150,5 +155,50 @@ impl Drop for Controllers {
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Does not return while the gate is held.
+    struct Stopped(Arc<Mutex<()>>);
+
+    impl Controller for Stopped {
+        fn handle_input(&mut self, _: Instant, _: Input) {
+            drop(self.0.lock());
+        }
+
+        fn poll_output(&mut self, _: Instant) -> Option<Output> {
+            None
+        }
+
+        fn poll_timeout(&self) -> Option<Instant> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_control_layer_is_stalled_when_it_was_seen_to_be_not_when_nobody_looked() {
+        let at = |seconds: u64| Instant::ZERO + Duration::from_secs(seconds);
+        let gate = Arc::new(Mutex::new(()));
+        let held = gate.lock().unwrap();
+        let mut controllers = Controllers::start(std::thread::current()).unwrap();
+        let interface = InterfaceId(0);
+        controllers.send(ToControllers::Set(interface, Box::new(Stopped(Arc::clone(&gate)))));
+        controllers.send(ToControllers::Input(interface, Input::PeerRemoved { peer: PeerId::default() }));
+        // The first message after the start of a machine that has been up for long.
+        assert!(!controllers.is_stalled(at(1_000_000)));
+        while controllers.done.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        let stalled = |controllers: &mut Controllers, seconds: u64| {
+            [0, 1, 2].map(|more| controllers.is_stalled(at(seconds + more)))
+        };
+        assert_eq!(stalled(&mut controllers, 1_000_001), [false, false, true]);
+        assert_eq!(stalled(&mut controllers, 1_000_100), [false, false, true], "nobody looked for a while");
+        drop(held);
     }
 }
