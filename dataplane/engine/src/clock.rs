@@ -10,7 +10,20 @@ use rustix::time::{ClockId, clock_gettime};
 /// Now, on the boot clock.
 pub(crate) fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
-    Instant::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
+    let now = Instant::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs());
+    #[cfg(test)]
+    let now = now + Duration::from_nanos(SLEPT_NS.load(core::sync::atomic::Ordering::Relaxed));
+    now
+}
+
+/// How long the machine has slept, as far as tests let it: the boot clock cannot be set.
+#[cfg(test)]
+static SLEPT_NS: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+
+/// Lets the machine of this test process sleep.
+#[cfg(test)]
+pub(crate) fn sleep_machine(time: Duration) {
+    SLEPT_NS.fetch_add(time.as_nanos() as u64, core::sync::atomic::Ordering::Relaxed);
 }
 
 /// Wall clock as time since 1970; zero for a clock that stands before.
