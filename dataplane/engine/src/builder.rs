@@ -12,7 +12,9 @@ use dataplane_io::{RxRing, TxBatch};
 use dataplane_proto::shard::ShardConfig;
 use dataplane_wire::CoreId;
 
-use crate::config::{HookMaker, Limits, Offloads, SocketHook, WORKERS_MAX, Workers, buffers};
+use crate::config::{
+    Backend, BackendInUse, HookMaker, Limits, Offloads, SocketHook, WORKERS_MAX, Workers, buffers,
+};
 use crate::control::{Control, ControlParts};
 use crate::engine::{Engine, Shared};
 use crate::error::StartError;
@@ -28,6 +30,7 @@ const REQUESTS_MAX: usize = 64;
 /// Builds an [`Engine`].
 pub struct Builder {
     workers: Workers,
+    backend: Backend,
     limits: Limits,
     offloads: Offloads,
     cipher: Option<String>,
@@ -42,6 +45,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             workers: Workers::Auto,
+            backend: Backend::Auto,
             limits: Limits::default(),
             offloads: Offloads::auto(),
             cipher: None,
@@ -59,6 +63,14 @@ impl Builder {
     #[must_use]
     pub fn workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// What moves outer datagrams; by default the fastest that there is. Where it cannot be had, another does, and
+    /// [`Engine::backend`] says why. Of no effect beside an [outer side](Builder::outer) of the embedder's own.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
         self
     }
 
@@ -144,8 +156,15 @@ impl Builder {
         let links: Arc<[WorkerLink]> = pollers.iter().map(|poller| WorkerLink::new(poller.waker())).collect();
         let seed = random_seed()?;
         let core_bits = workers.next_power_of_two().trailing_zeros() as u8;
-        let mut outer = self.outer.take().unwrap_or_else(|| Box::new(UdpOuter::new(self.offloads)));
-        let (event_sender, events) = events::channel(self.limits.events);
+        let (mut outer, backend): (Box<dyn AnyOuter>, _) = match self.outer.take() {
+            Some(outer) => {
+                let name = outer.name();
+                (outer, BackendInUse { name, reason: "given by the program that embeds the engine" })
+            }
+            None => (Box::new(UdpOuter::new(self.offloads)), self.backend.resolve()),
+        };
+        let (event_sender, events) =
+            events::channel(self.limits.events).map_err(StartError::resource("an event descriptor"))?;
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
         // The control thread begins when the workers are there: they need to know whom to call, and it needs the outer side.
         let (begin, begun) = sync_channel::<Box<dyn AnyOuter>>(1);
@@ -168,7 +187,7 @@ impl Builder {
             }
         })?;
         let name = dataplane_aead::Aead::name(&cipher);
-        let mut engine = Engine::new(Arc::clone(&links), requests, control, name, shared);
+        let mut engine = Engine::new(Arc::clone(&links), requests, control, (name, backend), shared);
         let cpus = if self.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
         for (number, poller) in pollers.into_iter().enumerate() {
             let memory = |source| StartError::Memory { bytes: plan.bytes(), source };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::applied::{self, Applied};
 use crate::builder::Builder;
+use crate::config::BackendInUse;
 use crate::control::Request;
 use crate::counters::WorkerStats;
 use crate::error::{InterfaceError, Stopped};
@@ -23,6 +24,7 @@ pub struct Engine {
     control: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     cipher: &'static str,
+    backend: BackendInUse,
     shared: Arc<Shared>,
 }
 
@@ -77,11 +79,11 @@ impl Engine {
         links: Arc<[WorkerLink]>,
         requests: SyncSender<Request>,
         control: JoinHandle<()>,
-        cipher: &'static str,
+        (cipher, backend): (&'static str, BackendInUse),
         shared: Arc<Shared>,
     ) -> Self {
         let workers = Vec::with_capacity(links.len());
-        Self { links, requests, control: Some(control), workers, cipher, shared }
+        Self { links, requests, control: Some(control), workers, cipher, backend, shared }
     }
 
     pub(crate) fn add_worker(&mut self, worker: JoinHandle<()>) {
@@ -96,6 +98,11 @@ impl Engine {
     /// The provider of the cipher.
     pub fn cipher(&self) -> &'static str {
         self.cipher
+    }
+
+    /// What moves outer datagrams, and why that.
+    pub fn backend(&self) -> BackendInUse {
+        self.backend
     }
 
     /// Adds an interface: opens its inner side and, unless it starts down, its sockets.
@@ -232,3 +239,7 @@ impl Stats {
         self.workers.iter().fold(WorkerStats::default(), |sum, worker| sum.plus(worker))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "suspend_tests.rs"]
+mod tests;

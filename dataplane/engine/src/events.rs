@@ -1,6 +1,8 @@
 //! What happens to peers and interfaces, for whoever drives the engine: bounded, newest state per peer.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant as StdInstant, SystemTime};
@@ -9,6 +11,7 @@ use dataplane_proto::messages::Path;
 use dataplane_wire::{InterfaceId, PeerId};
 
 use crate::engine::EndReason;
+use crate::sync::Event as Bell;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +65,23 @@ pub enum Degradation {
     ControllersStalled,
 }
 
+impl std::fmt::Display for Degradation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ControllerPanicked(interface) => {
+                write!(
+                    f,
+                    "the control layer of interface {} has panicked: its peers keep their paths",
+                    interface.0
+                )
+            }
+            Self::ControllersStalled => {
+                f.write_str("the control layers take nothing in: peers keep their paths")
+            }
+        }
+    }
+}
+
 /// Events of one kind about one thing: a newer one takes the place of an older one that nobody has fetched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Topic {
@@ -96,11 +116,14 @@ struct Queue {
     missed: u64,
     closed: bool,
     waker: Option<Waker>,
+    /// Whether the descriptor is readable.
+    rung: bool,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    bell: Bell,
     capacity: usize,
 }
 
@@ -111,10 +134,10 @@ pub(crate) struct EventSender(Arc<Shared>);
 /// The stream of events of an engine. It ends when the engine has shut down.
 pub struct Events(Arc<Shared>);
 
-pub(crate) fn channel(capacity: usize) -> (EventSender, Events) {
-    let shared =
-        Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), capacity: capacity.max(1) });
-    (EventSender(Arc::clone(&shared)), Events(shared))
+pub(crate) fn channel(capacity: usize) -> io::Result<(EventSender, Events)> {
+    let (queue, changed, bell) = (Mutex::default(), Condvar::new(), Bell::new()?);
+    let shared = Arc::new(Shared { queue, changed, bell, capacity: capacity.max(1) });
+    Ok((EventSender(Arc::clone(&shared)), Events(shared)))
 }
 
 impl EventSender {
@@ -148,6 +171,9 @@ impl EventSender {
 
     fn wake(&self, mut queue: std::sync::MutexGuard<'_, Queue>) {
         let waker = queue.waker.take();
+        if !std::mem::replace(&mut queue.rung, true) {
+            self.0.bell.set();
+        }
         drop(queue);
         self.0.changed.notify_one();
         if let Some(waker) = waker {
@@ -167,9 +193,20 @@ impl Queue {
 }
 
 impl Events {
-    /// The next event, if one is there.
+    /// The next event, if one is there. `None` also when the engine has shut down: see [`Events::is_closed`].
     pub fn try_next(&mut self) -> Option<Event> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = queue.pop();
+        // The end stays readable.
+        if next.is_none() && !queue.closed && std::mem::take(&mut queue.rung) {
+            self.0.bell.clear();
+        }
+        next
+    }
+
+    /// Whether the engine has shut down. Events from before can still be fetched.
+    pub fn is_closed(&self) -> bool {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).closed
     }
 
     /// Waits for the next event, for at most `timeout`. `None` when none came or the engine has shut down.
@@ -207,6 +244,14 @@ impl Events {
     }
 }
 
+/// Readable while an event may wait or the engine has shut down, until [`Events::try_next`] has said `None`. Level-triggered polling
+/// will do.
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_forgets_the_oldest_and_says_how_many() {
-        let (sender, mut events) = channel(2);
+        let (sender, mut events) = channel(2).unwrap();
         for slot in 0..4 {
             sender.send(given_up(slot));
         }
@@ -228,8 +273,33 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(loom))]
+    fn the_descriptor_is_readable_while_there_is_an_event_and_from_the_end_on() {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let is_readable = |events: &Events| {
+            let mut fds = [PollFd::new(events, PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+        };
+        let (sender, mut events) = channel(8).unwrap();
+        assert!(!is_readable(&events));
+        for slot in 0..2 {
+            sender.send(given_up(slot));
+        }
+        for _ in 0..2 {
+            assert!(is_readable(&events));
+            assert!(events.try_next().is_some());
+        }
+        assert_eq!((events.try_next(), is_readable(&events), events.is_closed()), (None, false, false));
+        sender.missed(1);
+        assert!(is_readable(&events));
+        assert_eq!(events.try_next(), Some(Event::Lagged { missed: 1 }));
+        sender.close();
+        assert_eq!((events.try_next(), is_readable(&events), events.is_closed()), (None, true, true));
+    }
+
+    #[test]
     fn the_newest_path_of_a_peer_takes_the_place_of_an_older_one() {
-        let (sender, mut events) = channel(8);
+        let (sender, mut events) = channel(8).unwrap();
         let peer = PeerId::default();
         sender.send(Event::Path { peer, path: None });
         sender.send(given_up(1));

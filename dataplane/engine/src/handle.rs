@@ -1,6 +1,6 @@
 //! An interface of a running engine, and what is asked of it.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 
 use dataplane_proto::Controller;
 use dataplane_proto::keys::Secret;
@@ -114,6 +114,24 @@ impl InterfaceHandle {
     /// [`Stopped`].
     pub fn snapshot(&self) -> Result<Applied<Result<InterfaceSnapshot, InterfaceError>>, Stopped> {
         self.ask(|interface, reply| Request::Snapshot { interface, reply })
+    }
+
+    /// As [`InterfaceHandle::snapshot`], but `None` instead of a wait where as many requests wait as may: for whoever must not be
+    /// held up when the engine is.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn try_snapshot(
+        &self,
+    ) -> Result<Option<Applied<Result<InterfaceSnapshot, InterfaceError>>>, Stopped> {
+        let (reply, applied) = applied::pair();
+        match self.requests.try_send(Request::Snapshot { interface: self.id, reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Ok(None),
+            Err(TrySendError::Disconnected(_)) => return Err(Stopped),
+        }
+        self.control.unpark();
+        Ok(Some(applied))
     }
 
     /// Opens its sockets and lets its peers be reached, or closes them and erases its sessions (WG-37).

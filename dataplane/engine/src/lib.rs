@@ -49,13 +49,55 @@
 //! | what | how |
 //! |---|---|
 //! | inner side | [`InnerSide::tun`], [`InnerSide::queue`] for an own stack, [`InnerSide::custom`] for an own device |
-//! | outer side | the kernel's UDP sockets with GSO and GRO, or an [`outer::Outer`] |
+//! | outer side | the kernel's UDP sockets with GSO and GRO ([`Backend`]), or an [`outer::Outer`] |
 //! | peers | [`InterfaceHandle::upsert`], [`remove_peer`](InterfaceHandle::remove_peer), or all of them at once: [`reconcile`](InterfaceHandle::reconcile) |
 //! | policy | a [`Hook`] per worker sees whole batches of packets with their peer, and drops with a counted reason |
-//! | paths | a [`Controller`] per interface or peer decides where datagrams go; fixed endpoints by default |
+//! | paths | a [`Controller`] per interface or peer decides where datagrams go: by default to endpoints, from which peers may roam ([`PathPolicy`]) |
 //! | what happens | [`Events`]: bounded, the newest per peer; [`Event::Lagged`] says how many were missed |
 //! | what is counted | [`Engine::stats`]: per worker, every way in which a packet can vanish; [`Engine::health`] |
 //! | the end | [`Engine::drain`] lets everything leave; [`Engine::shutdown`], or a drop, joins all threads and frees all ports |
+//!
+//! # Policy in a hook
+//!
+//! One hook per worker, so it needs no lock. What it drops is counted by its own reason:
+//!
+//! ```
+//! use dataplane::{Engine, Hook, PacketBatch, PeerId, PolicyReason, Workers};
+//!
+//! const TOO_LONG: PolicyReason = PolicyReason(1);
+//!
+//! /// Peers may send packets of 1,280 bytes at most.
+//! struct Short;
+//!
+//! impl Hook for Short {
+//!     fn outbound(&mut self, _peer: PeerId, _batch: &mut PacketBatch<'_>) {}
+//!
+//!     fn inbound(&mut self, _peer: PeerId, batch: &mut PacketBatch<'_>) {
+//!         for index in 0..batch.len() {
+//!             if batch.packet(index).is_some_and(|packet| packet.len() > 1280) {
+//!                 batch.drop(index, TOO_LONG);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (engine, _events) = Engine::builder().workers(Workers::Count(1)).hook(|_worker| Short).start()?;
+//! assert_eq!(engine.policy_drops(TOO_LONG), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When something goes wrong
+//!
+//! | what | what to do |
+//! |---|---|
+//! | [`StartError`], [`InterfaceError`] | nothing was done: the text names what was wrong and the remedy |
+//! | [`Stopped`] | the engine is gone: [`Engine::health`] and the last [`Event`] say why; build another |
+//! | [`Event::Lagged`] | read the whole state once, by [`InterfaceHandle::snapshot`] |
+//! | [`Event::Degraded`] | data goes on; [`Event::Recovered`] follows, or a controller has to be replaced |
+//! | [`Event::InterfaceGone`] | its device was deleted: remove the interface, and add another |
+//! | packets are missing | [`WorkerStats::drops`] has a counter for every way in which one can vanish |
 //!
 //! # What holds
 //!
@@ -108,7 +150,7 @@ pub mod controller {
 
 pub use applied::Applied;
 pub use builder::Builder;
-pub use config::{Limits, Offloads, SocketHook, WORKERS_MAX, Workers};
+pub use config::{Backend, BackendInUse, Limits, Offloads, SocketHook, WORKERS_MAX, Workers};
 pub use counters::{Drops, WorkerStats};
 pub use engine::{Drained, EndReason, Engine, Health, Stats};
 pub use error::{InterfaceError, StartError, Stopped};
@@ -127,5 +169,5 @@ pub use dataplane_proto::IpPrefix;
 pub use dataplane_proto::controller::Controller;
 pub use dataplane_proto::keys::{PublicKey, Secret};
 pub use dataplane_proto::messages::Path;
-pub use dataplane_proto::node::{AllowedIp, PeerChange, PeerSnapshot};
+pub use dataplane_proto::node::{AllowedIp, PathPolicy, PeerChange, PeerSnapshot};
 pub use dataplane_wire::{DropReason, InterfaceId, PeerId};

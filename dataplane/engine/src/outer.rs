@@ -29,6 +29,11 @@ pub trait Outer: Send + 'static {
     /// Moves the datagrams of one worker.
     type Io: PacketIo<Socket: Send + 'static> + Send + 'static;
 
+    /// What it calls itself, where an engine is asked for its backend.
+    fn name(&self) -> &'static str {
+        "own"
+    }
+
     /// The backend of a worker.
     ///
     /// # Errors
@@ -107,6 +112,10 @@ impl UdpOuter {
 impl Outer for UdpOuter {
     type Io = UdpIo;
 
+    fn name(&self) -> &'static str {
+        "udp"
+    }
+
     fn backend(&mut self, _worker: usize) -> io::Result<UdpIo> {
         Ok(UdpIo::new(self.config))
     }
@@ -182,11 +191,16 @@ pub(crate) struct AnySockets {
 
 /// [`Outer`] without its types.
 pub(crate) trait AnyOuter: Send {
+    fn name(&self) -> &'static str;
     fn worker(&mut self, number: usize, parts: Parts) -> io::Result<Box<dyn Run + Send>>;
     fn open(&mut self, request: &OpenRequest<'_>) -> Result<AnySockets, BindError>;
 }
 
 impl<O: Outer> AnyOuter for O {
+    fn name(&self) -> &'static str {
+        Outer::name(self)
+    }
+
     fn worker(&mut self, number: usize, parts: Parts) -> io::Result<Box<dyn Run + Send>> {
         Ok(Box::new(Worker::new(parts, self.backend(number)?)))
     }

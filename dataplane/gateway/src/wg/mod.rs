@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 
 pub use environment::Environment;
 pub use error::WgError;
@@ -59,10 +59,39 @@ pub struct EngineOptions {
     /// Workers, each with its own queue of the interface; by default one per CPU.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
+    /// What moves datagrams; by default the fastest there is. Where it cannot be had another does: `dataplane status` says
+    /// which, and why.
+    #[arg(long, value_enum, value_name = "NAME", default_value = "auto")]
+    pub backend: Backend,
     /// Which provider of the cipher seals and opens: avx512, avx2, ring or reference; by default the fastest of those that
     /// this processor has.
     #[arg(long, value_name = "NAME", env = "DATAPLANE_CIPHER", hide_env = true)]
     pub cipher: Option<String>,
+}
+
+/// What may be asked to move datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The fastest of this build.
+    #[default]
+    Auto,
+    /// UDP sockets of the kernel.
+    Udp,
+    /// io_uring.
+    Uring,
+    /// AF_XDP.
+    Xdp,
+}
+
+impl From<Backend> for dataplane::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Udp => Self::Udp,
+            Backend::Uring => Self::Uring,
+            Backend::Xdp => Self::Xdp,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

@@ -46,7 +46,7 @@ impl Tunnel {
                     Interface::new(InnerSide::tun_fd(fd))
                 }
             };
-        let mut builder = Engine::builder().workers(workers);
+        let mut builder = Engine::builder().workers(workers).backend(options.backend.into());
         if let Some(cipher) = &options.cipher {
             builder = builder.cipher(cipher);
         }
@@ -97,11 +97,12 @@ impl Device for Tunnel {
             counters: worker.named().map(|(name, count)| (name.to_owned(), count)).collect(),
             drops: worker.drops.nonzero().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
         };
+        let backend = self.engine.backend();
         Ok(DeviceStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cipher: self.engine.cipher().to_owned(),
-            backend: "udp".to_owned(),
-            backend_reason: "the only one of this build".to_owned(),
+            backend: backend.name.to_owned(),
+            backend_reason: backend.reason.to_owned(),
             offloads: offloads(self.tun_offloads),
             workers: self.engine.stats().workers().iter().map(worker).collect(),
         })

@@ -178,6 +178,9 @@ fn hear(mut events: Events, gone: &UnixStream, health: &Health) {
                     tracing::error!("the interface is gone, and nobody can be told: {error}");
                 }
             }
+            Event::Degraded(what) => tracing::warn!("{what}"),
+            Event::Recovered(what) => tracing::info!("no longer so: {what}"),
+            Event::Lagged { missed } => tracing::info!(missed, "more happened than could be told"),
             other => tracing::warn!(?other, "the engine reports"),
         }
     }
