@@ -14,6 +14,9 @@ use super::Subject;
 /// How long the engine's control layer may take to answer. It does in milliseconds, with a hundred thousand peers too.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Between two looks for room among the requests that wait: nobody tells.
+const FULL_QUEUE_NAP: Duration = Duration::from_millis(5);
+
 /// What the watchers of an interface have seen, written by them and read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -56,63 +59,85 @@ pub enum Verdict {
 
 type Answer = Result<InterfaceSnapshot, InterfaceError>;
 
+/// Everything about the interface, or why there is nothing.
+pub(super) type Snapshot = Result<InterfaceSnapshot, String>;
+
 /// One who asks about a subject, again and again, with one question under way at most: a control layer that does not answer
 /// is not asked more and more.
 pub(super) struct Inquiry {
     subject: Subject,
     pending: Option<Applied<Answer>>,
+    /// Since when there is a question without an answer.
+    unanswered: Option<Instant>,
 }
 
 impl Inquiry {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, pending: None }
+        Self { subject, pending: None, unanswered: None }
     }
 
     pub(super) fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// Everything about the interface; an error that says why there is nothing.
-    pub(super) fn snapshot(&mut self) -> Result<InterfaceSnapshot, String> {
+    /// Asks, and waits for the answer until a question has been without one for [`ANSWER_TIME_MAX`]; from then on it only looks
+    /// whether there is one by now.
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        let deadline = *self.unanswered.get_or_insert_with(Instant::now) + ANSWER_TIME_MAX;
         let asked = match self.pending.take() {
-            Some(asked) => Ok(asked),
-            None => self.subject.handle.snapshot(),
+            Some(asked) => asked,
+            None => self.ask(deadline)?,
         };
-        let answer = asked.and_then(|asked| match wait(asked, ANSWER_TIME_MAX) {
-            Ok(answer) => answer,
+        match wait(asked, deadline) {
             Err(late) => {
                 self.pending = Some(late);
-                Ok(Err(InterfaceError::Io(std::io::ErrorKind::TimedOut.into())))
+                let seconds = ANSWER_TIME_MAX.as_secs();
+                Err(format!(
+                    "the engine's control layer has not answered for {seconds} s: see the log for what holds it up"
+                ))
             }
-        });
-        match answer {
-            _ if self.pending.is_some() => Err(format!(
-                "the engine's control layer has not answered for {} s",
-                ANSWER_TIME_MAX.as_secs()
-            )),
-            Ok(Ok(snapshot)) => Ok(snapshot),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(stopped) => Err(stopped.to_string()),
+            Ok(answer) => {
+                self.unanswered = None;
+                answer.map_err(|stopped| stopped.to_string())?.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Hands the question in as soon as there is room for it.
+    fn ask(&mut self, deadline: Instant) -> Result<Applied<Answer>, String> {
+        loop {
+            match self.subject.handle.try_snapshot() {
+                Ok(Some(asked)) => return Ok(asked),
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(FULL_QUEUE_NAP),
+                Ok(None) => {
+                    let seconds = ANSWER_TIME_MAX.as_secs();
+                    return Err(format!(
+                        "the engine's control layer has taken no request for {seconds} s, and as many wait as may: see the \
+                         log for what holds it up"
+                    ));
+                }
+                Err(stopped) => return Err(stopped.to_string()),
+            }
         }
     }
 
     /// Whether the process does its work: else it should be started anew.
-    pub(super) fn health(&mut self) -> Verdict {
+    pub(super) fn health(&self, snapshot: &Snapshot) -> Verdict {
         let stopped = self.subject.health.stopped_workers();
         if stopped > 0 {
             return Verdict::Bad(format!("{stopped} workers have ended: their peers are not served"));
         }
-        match self.snapshot() {
+        match snapshot {
             Ok(_) => Verdict::Good,
-            Err(why) => Verdict::Bad(why),
+            Err(why) => Verdict::Bad(why.clone()),
         }
     }
 
     /// Whether packets can be carried now.
-    pub(super) fn readiness(&mut self) -> Verdict {
-        let snapshot = match self.snapshot() {
+    pub(super) fn readiness(&self, snapshot: &Snapshot) -> Verdict {
+        let snapshot = match snapshot {
             Ok(snapshot) => snapshot,
-            Err(why) => return Verdict::Bad(why),
+            Err(why) => return Verdict::Bad(why.clone()),
         };
         let name = &self.subject.name;
         if snapshot.device.private_key.is_none() {
@@ -125,8 +150,8 @@ impl Inquiry {
     }
 }
 
-/// Waits for an answer, or gives the question back after `time`.
-fn wait<T>(mut asked: Applied<T>, time: Duration) -> Result<Result<T, Stopped>, Applied<T>> {
+/// Waits for an answer, or gives the question back at `deadline`.
+fn wait<T>(mut asked: Applied<T>, deadline: Instant) -> Result<Result<T, Stopped>, Applied<T>> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -134,7 +159,6 @@ fn wait<T>(mut asked: Applied<T>, time: Duration) -> Result<Result<T, Stopped>, 
         }
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let deadline = Instant::now() + time;
     loop {
         if let Poll::Ready(answer) = pin!(&mut asked).poll(&mut Context::from_waker(&waker)) {
             return Ok(answer);

@@ -16,19 +16,23 @@ pub(super) fn render(inquiry: &mut Inquiry) -> String {
     let mut page = Exposition::default();
     let name = inquiry.subject().name.clone();
     if let Some(engine) = inquiry.subject().engine.upgrade() {
-        let labels = [env!("CARGO_PKG_VERSION").to_owned(), engine.cipher().to_owned()];
+        let backend = engine.backend().name.to_owned();
+        let labels = [env!("CARGO_PKG_VERSION").to_owned(), engine.cipher().to_owned(), backend];
+        let names = ["version", "cipher", "backend"];
         let help = "Always 1; the labels say what runs.";
-        page.family("dataplane_build_info", Kind::Gauge, help, ["version", "cipher"], [(labels, 1)]);
+        page.family("dataplane_build_info", Kind::Gauge, help, names, [(labels, 1)]);
         let stats = engine.stats();
         drop(engine);
         workers(&mut page, stats.workers());
         drops(&mut page, &stats.total());
     }
-    let healthy = u8::from(inquiry.health() == Verdict::Good);
+    // Asked once: a control layer that does not answer costs one wait.
+    let snapshot = inquiry.snapshot();
+    let healthy = u8::from(inquiry.health(&snapshot) == Verdict::Good);
     page.single("dataplane_healthy", Kind::Gauge, "Whether /healthz answers 200.", healthy);
-    let ready = u8::from(inquiry.readiness() == Verdict::Good);
+    let ready = u8::from(inquiry.readiness(&snapshot) == Verdict::Good);
     page.single("dataplane_ready", Kind::Gauge, "Whether /readyz answers 200.", ready);
-    if let Ok(snapshot) = inquiry.snapshot() {
+    if let Ok(snapshot) = snapshot {
         interface(&mut page, &name, &snapshot);
     }
     process(&mut page);

@@ -107,8 +107,14 @@ fn answer(inquiry: &mut Inquiry, path: &str) -> Answer {
             let body = metrics::render(inquiry);
             Answer { status: Status::Ok, content_type: METRICS_TYPE, body }
         }
-        "/healthz" => verdict(inquiry.health()),
-        "/readyz" => verdict(inquiry.readiness()),
+        "/healthz" => {
+            let snapshot = inquiry.snapshot();
+            verdict(inquiry.health(&snapshot))
+        }
+        "/readyz" => {
+            let snapshot = inquiry.snapshot();
+            verdict(inquiry.readiness(&snapshot))
+        }
         _ => Answer::text(Status::NotFound, "there are /metrics, /healthz and /readyz\n"),
     }
 }

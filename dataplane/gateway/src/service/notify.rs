@@ -56,7 +56,8 @@ impl Watchdog {
 }
 
 fn tell_if_well(inquiry: &mut Inquiry) {
-    match inquiry.health() {
+    let snapshot = inquiry.snapshot();
+    match inquiry.health(&snapshot) {
         Verdict::Good => tell(&[NotifyState::Watchdog]),
         Verdict::Bad(why) => {
             tracing::error!("not well: {why}");

@@ -1,10 +1,14 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use dataplane::inner::memory;
 use dataplane::{
-    AllowedIp, Change, Engine, InnerSide, Interface, PeerChange, PublicKey, Secret, WorkerStats, Workers,
+    AllowedIp, Change, Engine, InnerSide, Interface, PeerChange, PublicKey, Secret, SocketHook, WorkerStats,
+    Workers,
 };
 
 use super::*;
@@ -60,9 +64,18 @@ fn the_series_are_the_same_with_one_peer_and_with_a_thousand() {
 }
 
 #[test]
-fn promtool_has_nothing_to_say_against_the_metrics() {
+fn promtool_has_nothing_to_say_against_the_metrics_without_peers_and_with_a_hundred() {
     let (_engine, subject) = subject();
-    let text = metrics::render(&mut Inquiry::new(subject));
+    let mut inquiry = Inquiry::new(subject.clone());
+    let none = metrics::render(&mut inquiry);
+    promtool_accepts(&none);
+    add_peers(&subject, 0..100);
+    let hundred = metrics::render(&mut inquiry);
+    promtool_accepts(&hundred);
+    assert_eq!(series(&none), series(&hundred));
+}
+
+fn promtool_accepts(text: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -112,6 +125,48 @@ fn health_and_readiness_say_what_is_wrong() {
     assert_eq!(ask("/readyz").0, Status::Unavailable, "an engine that has ended answers nothing");
     let text = ask("/metrics").1;
     assert!(text.contains("dataplane_healthy 0\n") && text.contains("dataplane_ready 0\n"), "{text}");
+}
+
+/// A control thread that hangs, and as many requests before it as may wait.
+#[test]
+fn health_is_answered_with_a_reason_where_the_engine_takes_no_request_and_again_when_it_does() {
+    let (engine, _) = Engine::builder().workers(Workers::Count(1)).start().unwrap();
+    let engine = Arc::new(engine);
+    let (side, _) = memory::pair(16).unwrap();
+    let (entered, hanging) = channel();
+    let gate = Arc::new(Mutex::new(()));
+    let (held, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let hang: SocketHook = Arc::new(move |_| {
+        let _ = entered.send(());
+        drop(passed.lock());
+        Ok(())
+    });
+    let interface = Interface::new(InnerSide::custom(vec![Box::new(side)])).on_socket(hang).down();
+    let handle = engine.add_interface(interface).unwrap();
+    let engine_of = Arc::downgrade(&engine);
+    let subject = Subject { name: "wg0".to_owned(), engine: engine_of, handle, health: Arc::default() };
+    let up = subject.handle.set_up(true).unwrap();
+    hanging.recv().unwrap();
+    let mut waiting = Vec::new();
+    while let Some(asked) = subject.handle.try_snapshot().unwrap() {
+        waiting.push(asked);
+    }
+    // On a thread of its own: a wait without end is to fail the test.
+    let (said, answers) = channel();
+    let asking = subject.clone();
+    std::thread::spawn(move || {
+        let mut inquiry = Inquiry::new(asking);
+        while said.send(answer(&mut inquiry, "/healthz")).is_ok() {}
+    });
+    let next = || answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+    for _ in 0..3 {
+        let answer = next();
+        assert_eq!(answer.status, Status::Unavailable);
+        assert!(answer.body.contains("has taken no request for 2 s"), "{}", answer.body);
+    }
+    drop(held);
+    assert!(up.wait().unwrap().is_ok());
+    while next().status != Status::Ok {}
 }
 
 #[test]
