@@ -89,6 +89,8 @@ fn check_says_what_is_in_a_file_or_everything_that_is_wrong_with_it() {
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(notes.contains("others may read this file and the private key in it: chmod 600"), "{notes}");
 
+    let pipe = folder.join("pipe.conf").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let bad = write("bad.conf", b"[Interface]\nMTU = 7\nColour = red\n");
     let cases = [
         (bad.clone(), format!("{bad}:2: `MTU` is `7`: expected bytes")),
@@ -97,9 +99,10 @@ fn check_says_what_is_in_a_file_or_everything_that_is_wrong_with_it() {
             write("k.conf", b"[Interface]\nPrivateKeyFile = none\n"),
             "none cannot be read: No such file".into(),
         ),
+        (pipe, "it is a pipe or a device; expected a file".into()),
         (write("wg0.txt", b""), "the name of a configuration file is INTERFACE.conf".into()),
         (write("far-too-long-name.conf", b""), "the name of an interface has 1 to 15 letters".into()),
-        ("no-such-name".into(), "/etc/wireguard/no-such-name.conf: cannot be read: No such file".into()),
+        ("no-such-name".into(), "/etc/wireguard/no-such-name.conf: cannot be read: No such file or directory (os error 2); write it".into()),
     ];
     for (file, message) in cases {
         let output = dataplane(&["check", &file], b"");

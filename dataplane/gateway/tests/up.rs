@@ -436,3 +436,80 @@ fn resolvers_are_set_and_taken_back_and_names_of_endpoints_are_looked_up() {
     assert_eq!((code, said.contains("PostUp `test ! -e /run/fail` failed")), (1, true), "{said}");
     assert_eq!(set(&ok("cat /run/dns")), format!("{added}-d up0 -f\n"), "taken back");
 }
+
+/// Stands for a program of resolvers: writes down what it is told, and refuses what names bad.example.
+fn stand_in(program: &str, reads: &str) {
+    std::fs::create_dir_all("/run/bin").unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>/run/dns\n{reads}case \"$*\" in *bad.example*) echo no such domain >&2; exit 1;; esac\n"
+    );
+    std::fs::write(format!("/run/bin/{program}"), script).unwrap();
+    ok(&format!("chmod +x /run/bin/{program}"));
+}
+
+#[test]
+fn systemd_s_resolver_is_told_of_servers_and_domains_and_forgets_them() {
+    if !inside("systemd_s_resolver_is_told_of_servers_and_domains_and_forgets_them", &["wg"]) {
+        return;
+    }
+    if sh("command -v resolvconf").0 == 0 {
+        eprintln!("SKIPPED: this machine has resolvconf, which is asked first");
+        return;
+    }
+    stand_in("resolvectl", "");
+    let told = || ok("cat /run/dns; rm -f /run/dns");
+    let file = |dns: &str| write("up0", &full(&format!("DNS = {dns}")));
+    let run = "PATH=/run/bin:$PATH dataplane";
+    file("9.9.9.9, fd00::9, example.org");
+    ok(&format!("{run} up /run/up0.conf"));
+    let set = "dns up0 9.9.9.9 fd00::9\ndomain up0 example.org ~.\n";
+    assert_eq!(told(), set);
+    let state = ok("cat /run/wireguard/up0.state.json");
+    file("8.8.8.8, bad.example");
+    let (code, said) = sh(&format!("{run} reload /run/up0.conf"));
+    let message = "cannot set DNS: resolvectl refused (exit status: 1): no such domain";
+    assert_eq!((code, said.contains(message)), (1, true), "{said}");
+    assert_eq!(told(), format!("dns up0 8.8.8.8\ndomain up0 bad.example ~.\n{set}"), "and back");
+    assert_eq!(ok("cat /run/wireguard/up0.state.json"), state);
+    file("8.8.8.8");
+    assert!(ok(&format!("{run} reload /run/up0.conf")).contains("addresses and routes: 1 changes"));
+    assert_eq!(told(), "dns up0 8.8.8.8\ndomain up0 ~.\n");
+    ok(&format!("{run} down /run/up0.conf"));
+    assert_eq!(told(), "revert up0\n");
+
+    let before = kernel();
+    file("8.8.8.8, bad.example");
+    let (code, said) = sh(&format!("{run} up /run/up0.conf"));
+    assert_eq!((code, said.contains(message)), (1, true), "{said}");
+    assert_eq!(told(), "dns up0 8.8.8.8\ndomain up0 bad.example ~.\nrevert up0\n");
+    assert_eq!((kernel(), ok("ls -A /run/wireguard")), (before, String::new()));
+}
+
+/// FT-12: what goes from peer to peer is never nobody's, by the order in which it is asked for; and nothing else is touched.
+#[test]
+fn a_reload_moves_allowed_ips_between_peers_and_counts_what_it_did() {
+    if !inside("a_reload_moves_allowed_ips_between_peers_and_counts_what_it_did", &["wg"]) {
+        return;
+    }
+    let file = |first: &str, second: &str| {
+        let peer = |key: &str, ips: &str| format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {ips}\n");
+        write(
+            "up0",
+            &format!("[Interface]\nPrivateKey = {KEY}\n{}{}", peer(PEER, first), peer(OTHER, second)),
+        );
+    };
+    let shown = || ok("wg show up0 allowed-ips | sort");
+    let expected = |first: &str, second: &str| format!("{OTHER}\t{second}\n{PEER}\t{first}\n");
+    file("10.1.0.0/16, 10.3.0.0/16", "10.2.0.0/16");
+    ok("dataplane up /run/up0.conf");
+    file("10.2.0.0/16, 10.3.0.0/16", "10.1.0.0/16");
+    let said = ok("dataplane reload /run/up0.conf");
+    assert!(said.contains("peers: 0 added, 0 removed, 2 changed; addresses and routes: 0 changes"), "{said}");
+    assert_eq!(shown(), expected("10.2.0.0/16 10.3.0.0/16", "10.1.0.0/16"));
+    // Another key for the same addresses.
+    let new = ok("dataplane genkey | dataplane pubkey");
+    ok(&format!("sed -i 's|{OTHER}|{}|' /run/up0.conf", new.trim()));
+    let said = ok("dataplane reload /run/up0.conf");
+    assert!(said.contains("peers: 1 added, 1 removed, 0 changed; addresses and routes: 0 changes"), "{said}");
+    assert!(shown().contains(&format!("{}\t10.1.0.0/16", new.trim())), "{}", shown());
+}

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -27,9 +28,14 @@ const KEY_FILE_LEN_MAX: u64 = 4096;
 /// [`ConfigError`]: everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let failed = |kind| ConfigError::new(path.into(), vec![Problem { line: 0, kind }]);
-    let unreadable = |error: io::Error| failed(ProblemKind::Unreadable(error.to_string()));
+    let unreadable = |error: io::Error| failed(ProblemKind::Unreadable(why_unreadable(&error)));
     let mut bytes = Zeroizing::new(Vec::new());
-    let file = File::open(path).map_err(unreadable)?;
+    // Nobody may ever write to a pipe: it is opened without waiting, and refused.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(failed(ProblemKind::Unreadable("it is a pipe or a device; expected a file".to_owned())));
+    }
     file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_LEN_MAX {
         return Err(failed(ProblemKind::FileTooLong));
@@ -55,6 +61,16 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     if problems.is_empty() { Ok(config) } else { Err(ConfigError::new(path.into(), problems)) }
 }
 
+/// What the system said, and what to do about it.
+fn why_unreadable(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "; write it, or name another by its path",
+        io::ErrorKind::PermissionDenied => "; run as root, or as its owner",
+        _ => "",
+    };
+    format!("{error}{remedy}")
+}
+
 /// Reads the file of a key: the key alone, with white space around it. Says what is wrong as the end of a sentence.
 pub(super) fn read_key(path: &Path) -> Result<Secret, String> {
     let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_LEN_MAX as usize));
@@ -63,7 +79,7 @@ pub(super) fn read_key(path: &Path) -> Result<Secret, String> {
         "holds something else: expected a key of 44 characters of base64, as `dataplane genkey` prints it";
     match read {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(expected.to_owned()),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Err(error) => Err(format!("cannot be read: {}", why_unreadable(&error))),
         Ok(_) => parse_base64(text.trim()).map(Secret::new).ok_or_else(|| expected.to_owned()),
     }
 }

@@ -50,6 +50,9 @@ pub enum StatusError {
         /// Whether the rights are missing.
         forbidden: bool,
     },
+    /// There is nothing to draw on.
+    #[error("top needs a terminal: use `dataplane status` instead")]
+    NoTerminal,
     /// The run directory, the terminal, or standard output.
     #[error("{what}: {source}")]
     System {

@@ -60,8 +60,7 @@ pub fn main(options: &Options) -> Result<(), StatusError> {
     // What is wrong with the first look is told before the screen is taken.
     let first = collect_one(run_dir, &interface)?;
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        let source = io::Error::from(io::ErrorKind::Unsupported);
-        return Err(StatusError::system("top needs a terminal: use `dataplane status` instead")(source));
+        return Err(StatusError::NoTerminal);
     }
     let mut model = Model::new(interface, Duration::from_secs(options.interval));
     model.add(Instant::now(), Ok(first));

@@ -88,7 +88,7 @@ pub enum UpError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<UpError>),
     /// Anything else that the system refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{hint}", hint = missing_rights(source))]
     System {
         /// What was tried.
         what: String,
@@ -147,6 +147,14 @@ impl UpError {
             Self::Several(errors) => errors.first().map_or(1, Self::exit_code),
             Self::Program { .. } | Self::Hook { .. } => 1,
         }
+    }
+}
+
+/// What to do where rights are missing.
+fn missing_rights(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run as root",
+        _ => "",
     }
 }
 

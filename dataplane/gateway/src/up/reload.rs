@@ -3,7 +3,7 @@
 //! Sessions of peers whose keys stay the same go on. No command of the file is run. Without `MTU` in the file, the interface
 //! keeps the one it has: by now the ways to its peers may lead through itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::plan::Plan;
 use super::state::{Lock, State, Written};
@@ -14,7 +14,8 @@ use crate::config::locate;
 use crate::keys::Base64;
 use crate::net::Netlink;
 use crate::uapi::{
-    Client, ClientError, DeviceError, DeviceSnapshot, PeerRequest, PeerSnapshot, ReplyError, SetRequest,
+    AllowedIp, Client, ClientError, DeviceError, DeviceSnapshot, PeerRequest, PeerSnapshot, ReplyError,
+    SetRequest,
 };
 
 /// What a reload has done.
@@ -117,7 +118,8 @@ fn explain(plan: &Plan, error: ClientError) -> UpError {
     }
 }
 
-/// What makes the interface of a snapshot that of a file, and nothing else.
+/// What makes the interface of a snapshot that of a file, and nothing else. Allowed IPs are given before they are taken, and peers
+/// go last: those that go from peer to peer lead to one of them at any moment.
 fn changes(
     snapshot: &DeviceSnapshot,
     file: &SetRequest,
@@ -136,10 +138,7 @@ fn changes(
     let before: HashMap<_, &PeerSnapshot> =
         snapshot.peers.iter().map(|peer| (peer.public_key, peer)).collect();
     let after: std::collections::HashSet<_> = peers.iter().map(|peer| peer.public_key).collect();
-    for peer in snapshot.peers.iter().filter(|peer| !after.contains(&peer.public_key)) {
-        request.peers.push(PeerRequest { remove: true, ..PeerRequest::new(peer.public_key) });
-        reloaded.peers_removed += 1;
-    }
+    let mut taken = Vec::new();
     for peer in peers {
         let Some(old) = before.get(&peer.public_key) else {
             reloaded.peers_added += 1;
@@ -149,18 +148,27 @@ fn changes(
         let key = Base64(&peer.public_key.0).to_string();
         let of = |endpoints: &BTreeMap<String, Written>| endpoints.get(&key).map(|w| w.endpoint.clone());
         let moved = of(old_endpoints) != of(new_endpoints);
-        if let Some(change) = peer_change(old, peer, moved) {
-            reloaded.peers_changed += 1;
-            request.peers.push(change);
-        }
+        let (given, stale) = peer_change(old, peer, moved);
+        reloaded.peers_changed += usize::from(given.is_some() || stale.is_some());
+        request.peers.extend(given);
+        taken.extend(stale);
+    }
+    request.peers.extend(taken);
+    for peer in snapshot.peers.iter().filter(|peer| !after.contains(&peer.public_key)) {
+        request.peers.push(PeerRequest { remove: true, ..PeerRequest::new(peer.public_key) });
+        reloaded.peers_removed += 1;
     }
     (request, reloaded)
 }
 
-/// What makes one peer another; `None` for nothing. Where the file still has the endpoint that it had, the peer is left
-/// where it is, since it may have roamed.
-fn peer_change(old: &PeerSnapshot, new: PeerRequest, moved: bool) -> Option<PeerRequest> {
-    let unchanged = PeerRequest::new(old.public_key);
+/// What makes one peer another: what it is given and what is taken from it; `None` for nothing. Where the file still has the endpoint
+/// that it had, the peer is left where it is, since it may have roamed.
+fn peer_change(
+    old: &PeerSnapshot,
+    new: PeerRequest,
+    moved: bool,
+) -> (Option<PeerRequest>, Option<PeerRequest>) {
+    let unchanged = PeerRequest { update_only: true, ..PeerRequest::new(old.public_key) };
     let mut change = unchanged.clone();
     let key = new.preshared_key.clone().unwrap_or_default();
     if old.preshared_key.clone().unwrap_or_default() != key {
@@ -169,20 +177,21 @@ fn peer_change(old: &PeerSnapshot, new: PeerRequest, moved: bool) -> Option<Peer
     change.endpoint = new.endpoint.filter(|endpoint| moved && old.endpoint != Some(*endpoint));
     let keepalive_s = new.keepalive_s.unwrap_or(0);
     change.keepalive_s = Some(keepalive_s).filter(|seconds| *seconds != old.keepalive_s);
-    let has: std::collections::BTreeSet<_> = old.allowed_ips.iter().copied().collect();
-    let wants: std::collections::BTreeSet<_> = new.allowed_ips.iter().map(|ip| ip.prefix).collect();
-    if has != wants {
-        change.replace_allowed_ips = true;
-        change.allowed_ips = new.allowed_ips;
-    }
-    (change != unchanged).then(|| PeerRequest { update_only: true, ..change })
+    let has: BTreeSet<_> = old.allowed_ips.iter().copied().collect();
+    let wants: BTreeSet<_> = new.allowed_ips.iter().map(|ip| ip.prefix).collect();
+    let listed = |prefixes: std::collections::btree_set::Difference<'_, _>, remove| {
+        prefixes.map(|prefix| AllowedIp { prefix: *prefix, remove }).collect()
+    };
+    change.allowed_ips = listed(wants.difference(&has), false);
+    let stale = PeerRequest { allowed_ips: listed(has.difference(&wants), true), ..unchanged.clone() };
+    let some = |request: PeerRequest| Some(request).filter(|request| *request != unchanged);
+    (some(change), some(stale))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::keys::{PublicKey, Secret};
-    use crate::uapi::AllowedIp;
 
     fn peer(byte: u8, ips: &[&str]) -> PeerRequest {
         let allowed_ips =
@@ -244,11 +253,14 @@ mod tests {
         assert_eq!((request.listen_port, request.fwmark, request.private_key), (Some(8), None, None));
         assert!(!request.replace_peers);
         let one = PeerRequest { update_only: true, keepalive_s: Some(25), ..peer(1, &[]) };
+        let two = PeerRequest { update_only: true, replace_allowed_ips: false, ..peers[1].clone() };
+        let taken = AllowedIp { prefix: "10.2.0.0/16".parse().unwrap(), remove: true };
         let expected = vec![
-            PeerRequest { remove: true, ..PeerRequest::new(PublicKey([3; 32])) },
             PeerRequest { replace_allowed_ips: false, ..one },
-            PeerRequest { update_only: true, ..peers[1].clone() },
+            two.clone(),
             peers[2].clone(),
+            PeerRequest { endpoint: None, allowed_ips: vec![taken], ..two },
+            PeerRequest { remove: true, ..PeerRequest::new(PublicKey([3; 32])) },
         ];
         assert_eq!(request.peers, expected);
         let counts = (reloaded.peers_added, reloaded.peers_removed, reloaded.peers_changed);

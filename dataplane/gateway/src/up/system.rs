@@ -93,7 +93,10 @@ impl System {
                     .set(index, &settings)
                     .map_err(refused(format!("{interface}: cannot set the MTU to {to} and the link up")))
             }
-            Step::Dns { to, .. } => self.set_dns(to),
+            Step::Dns { from, to } => self.set_dns(to).inspect_err(|_| {
+                // It may have been told half of it.
+                let _ = self.set_dns(from);
+            }),
             Step::AddRoute(route) => self.netlink.add_route(index, *route).map_err(refused(format!(
                 "{interface}: cannot add the route to {} in table {}",
                 route.prefix, route.table
