@@ -5,6 +5,10 @@
 //! order that no prefetcher guesses. Prints nanoseconds per packet, the least of many rounds.
 
 use dataplane_benches::alone::{Cost, Ends, Load};
+use dataplane_io::memory::LargePages;
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 const ROUNDS: usize = 60;
 

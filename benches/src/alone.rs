@@ -7,7 +7,7 @@ use std::time::{Duration, Instant as Clock};
 use dataplane_aead::{Aead, BatchError, Key, OpenDesc, SealDesc, SealInPlaceDesc};
 use dataplane_proto::IpPrefix;
 use dataplane_proto::messages::{Command, HandshakeBytes, Keypair, Path, Role};
-use dataplane_proto::shard::{Inbound, Outcome, Shard, ShardConfig, ShardLimits};
+use dataplane_proto::shard::{Inbound, Outcome, Route, Shard, ShardConfig, ShardLimits};
 use dataplane_wire::offload::VnetHeader;
 use dataplane_wire::{
     CoreId, Ecn, FourTuple, Instant, InterfaceId, PeerId, RxMeta, SocketId, Train, TxFull, TxMeta, TxSink,
@@ -220,6 +220,9 @@ pub struct Ends {
     tx: Arena,
     replies: Arena,
     inbound: Inbound,
+    /// Of the batch in hand.
+    routes: Vec<Route>,
+    owners: Vec<PeerId>,
     now: Instant,
 }
 
@@ -231,7 +234,8 @@ impl Ends {
         let (mut tx, mut replies) = (arena(1 << 20), arena(1 << 16));
         let near = shard(peers, true, now, &mut tx);
         let far = shard(peers, false, now, &mut replies);
-        Self { near, far, tx, replies, inbound: Inbound::with_capacity(4096), now }
+        let (routes, owners) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        Self { near, far, tx, replies, inbound: Inbound::with_capacity(4096), routes, owners, now }
     }
 
     /// Sends all packets of a load in batches, and receives them.
@@ -247,13 +251,18 @@ impl Ends {
             self.now += Duration::from_micros(50);
             CIPHER.set(Duration::ZERO);
             let start = Clock::now();
-            let mut owners = [PeerId::default(); BATCH];
-            for (owner, (_, packet)) in owners.iter_mut().zip(batch) {
-                *owner = self.near.route(WG0, packet).expect("a route").peer;
-            }
-            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_peer(*owner));
-            owners[..batch.len()].iter().for_each(|owner| self.near.prefetch_session(*owner));
-            for (owner, (vnet, packet)) in owners.iter().zip(batch) {
+            self.owners.clear();
+            self.routes.clear();
+            let near = &mut self.near;
+            let find = |(_, packet): &(_, Vec<u8>)| near.find_route(WG0, packet).expect("a route");
+            self.routes.extend(batch.iter().map(find));
+            self.owners.extend(self.routes.iter().map(|route| {
+                let owner = near.owner(route).expect("an owner").peer;
+                near.prefetch_peer(owner);
+                owner
+            }));
+            self.owners.iter().for_each(|owner| self.near.prefetch_session(*owner));
+            for (owner, (vnet, packet)) in self.owners.iter().zip(batch) {
                 let outcome = self.near.handle_packet(self.now, WG0, *owner, vnet, packet, &mut self.tx);
                 assert_eq!(outcome, Outcome::Queued);
             }

@@ -16,6 +16,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dataplane_aead::prefetch;
 use dataplane_wire::{CoreId, PeerId};
 
 use crate::prefix::IpPrefix;
@@ -57,6 +58,18 @@ pub struct Owner {
     pub peer: PeerId,
     /// The core that it lives on.
     pub core: CoreId,
+}
+
+/// Where the owner of a prefix stands, before it is read: a look-up in two steps. Good until the next change of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(Stands);
+
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    /// In the node, or beside the tree: it was loaded on the way.
+    Here(Owner),
+    /// Among the values, at this index.
+    At(u32),
 }
 
 #[derive(Clone, Copy, Default)]
@@ -237,17 +250,42 @@ impl Routes {
     /// As [`Routes::get`].
     #[inline]
     pub fn get_v4(&self, address: Ipv4Addr) -> Option<Owner> {
-        self.longest(ROOT_V4, u128::from(address.to_bits()) << 96)
+        self.owner(self.longest(ROOT_V4, u128::from(address.to_bits()) << 96)?)
     }
 
     /// As [`Routes::get`].
     #[inline]
     pub fn get_v6(&self, address: Ipv6Addr) -> Option<Owner> {
-        self.longest(ROOT_V6, address.to_bits())
+        self.owner(self.longest(ROOT_V6, address.to_bits())?)
+    }
+
+    /// The first step of [`Routes::get`]: finds where the owner stands, and begins to load it. For callers that have several
+    /// addresses at hand: nodes are few and stay in the cache, owners do not.
+    #[inline]
+    pub fn find(&self, address: IpAddr) -> Option<Place> {
+        let place = match address {
+            IpAddr::V4(address) => self.longest(ROOT_V4, u128::from(address.to_bits()) << 96),
+            IpAddr::V6(address) => self.longest(ROOT_V6, address.to_bits()),
+        };
+        if let Some(Place(Stands::At(index))) = place
+            && let Some(owner) = self.values.items.get(index as usize)
+        {
+            prefetch(owner);
+        }
+        place
+    }
+
+    /// The second step of [`Routes::get`].
+    #[inline]
+    pub fn owner(&self, place: Place) -> Option<Owner> {
+        match place.0 {
+            Stands::Here(owner) => Some(owner),
+            Stands::At(index) => self.values.items.get(index as usize).copied(),
+        }
     }
 
     #[inline]
-    fn longest(&self, root: u32, key: u128) -> Option<Owner> {
+    fn longest(&self, root: u32, key: u128) -> Option<Place> {
         let mut node = &self.nodes.items[root as usize];
         let mut best = None;
         loop {
@@ -262,11 +300,13 @@ impl Routes {
                 break;
             }
         }
-        let Some((node, matching)) = best else { return self.all[root as usize] };
+        let Some((node, matching)) = best else {
+            return self.all[root as usize].map(|owner| Place(Stands::Here(owner)));
+        };
         if node.values.is_power_of_two() {
-            return Some(node.only);
+            return Some(Place(Stands::Here(node.only)));
         }
-        Some(self.values.items[(node.first_value + node.rank(matching.ilog2())) as usize])
+        Some(Place(Stands::At(node.first_value + node.rank(matching.ilog2()))))
     }
 
     /// Gives a prefix an owner, and returns the one it had.

@@ -130,6 +130,8 @@ proptest! {
         }
         for address in probes.into_iter().chain(changes.iter().map(|(prefix, ..)| prefix.address())) {
             prop_assert_eq!(routes.get(address), scan(&list, address), "{}", address);
+            let in_two_steps = routes.find(address).and_then(|place| routes.owner(place));
+            prop_assert_eq!(in_two_steps, scan(&list, address), "{} in two steps", address);
         }
     }
 }

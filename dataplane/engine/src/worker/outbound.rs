@@ -1,17 +1,18 @@
 //! Hot: from the inner sides to the send arena.
 //!
-//! 1. Read into slabs of the pool: a super-packet, or several small packets, so that the misses of the peers that they go to
-//!    are under way at once.
-//! 2. Route it. A peer of another core: the slab is handed over, and that core goes on from here.
+//! 1. Read into slabs of the pool: a super-packet, or several small packets, so that the misses of the routes that they take
+//!    and of the peers that they go to are under way at once.
+//! 2. Route them. A peer of another core: the slab is handed over, and that core goes on from here.
 //! 3. Show it to the hook.
 //! 4. The shard describes it: segments, counters, places in the send arena.
 //! 5. Send when enough is described that the cipher sees whole batches and the bytes are still in the cache.
 
+use arrayvec::ArrayVec;
 use dataplane_io::Buf;
 use dataplane_io::inner::{RecvError, VNET_HEADER_LEN};
 use dataplane_io::memory::{Class, FRAME_LEN};
 use dataplane_io::packet_io::PacketIo;
-use dataplane_proto::shard::Outcome;
+use dataplane_proto::shard::{Outcome, Owner, Route};
 use dataplane_wire::offload::VnetHeader;
 use dataplane_wire::{DropReason, Instant, InterfaceId, PeerId};
 
@@ -28,9 +29,9 @@ pub(super) const READS_MAX: usize = 32;
 /// Bytes of an ICMP answer: IPv6 answers fill the minimum MTU.
 const ICMP_LEN_MAX: usize = 1280;
 
-/// A packet to a peer of this core that was read and not described yet.
+/// A packet that was read, has a route, and was not described yet.
 pub(super) struct Read {
-    peer: PeerId,
+    route: Route,
     buf: Buf,
     len: usize,
 }
@@ -53,7 +54,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         any
     }
 
-    /// Steps 1 and 2; what goes to peers of this core waits in `self.read`.
+    /// Steps 1 and 2; what has a route waits in `self.read`.
     fn read_packets(&mut self, now: Instant, slot: usize) -> bool {
         let interface = InterfaceId(slot as u16);
         let mut bytes = 0;
@@ -103,37 +104,48 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         true
     }
 
-    /// Step 2 for a packet of this core's inner side.
+    /// Begins step 2 for a packet of this core's inner side.
     fn send_packet(&mut self, now: Instant, interface: InterfaceId, buf: Buf, len: usize) {
-        let packet = &buf[VNET_HEADER_LEN..len];
-        match self.shard.route(interface, packet) {
-            Ok(owner) if owner.core == self.core => {
-                self.shard.prefetch_peer(owner.peer);
-                self.read.push(Read { peer: owner.peer, buf, len });
-            }
-            Ok(owner) => {
-                let (core, peer) = (owner.core, owner.peer);
-                let buf = self.pack(buf, len);
-                if self.hand_over(core, HandOff::Packet { interface, peer, buf, len }) {
-                    self.stats.hand_off_packets += 1;
-                }
-            }
-            // Counted by the shard.
-            Err(reason) => {
-                if reason == DropReason::NoRoute {
-                    self.answer_unreachable(now, interface, &buf[VNET_HEADER_LEN..len]);
-                }
-                self.pool.put(buf);
-            }
+        match self.shard.find_route(interface, &buf[VNET_HEADER_LEN..len]) {
+            Ok(route) => self.read.push(Read { route, buf, len }),
+            Err(reason) => self.no_route(now, interface, buf, len, reason),
         }
     }
 
-    /// Steps 3 to 5 for what was read.
+    /// Counted by the shard, and answered.
+    #[cold]
+    fn no_route(&mut self, now: Instant, interface: InterfaceId, buf: Buf, len: usize, reason: DropReason) {
+        if reason == DropReason::NoRoute {
+            self.answer_unreachable(now, interface, &buf[VNET_HEADER_LEN..len]);
+        }
+        self.pool.put(buf);
+    }
+
+    /// Steps 2 to 5 for what was read, each for all before the next: so the misses of all are under way at once.
     fn take_read(&mut self, now: Instant, interface: InterfaceId) {
         let mut read = std::mem::take(&mut self.read);
-        read.iter().for_each(|packet| self.shard.prefetch_session(packet.peer));
-        for Read { peer, buf, len } in read.drain(..) {
-            self.take_packet(now, interface, peer, buf, len);
+        let mut owners: ArrayVec<Result<Owner, DropReason>, READS_MAX> = ArrayVec::new();
+        for packet in &read {
+            let owner = self.shard.owner(&packet.route);
+            if let Ok(owner) = owner {
+                self.shard.prefetch_peer(owner.peer);
+            }
+            owners.push(owner);
+        }
+        owners.iter().flatten().for_each(|owner| self.shard.prefetch_session(owner.peer));
+        for (Read { buf, len, .. }, owner) in read.drain(..).zip(&owners) {
+            match *owner {
+                Ok(Owner { core, peer }) if core == self.core => {
+                    self.take_packet(now, interface, peer, buf, len);
+                }
+                Ok(Owner { core, peer }) => {
+                    let buf = self.pack(buf, len);
+                    if self.hand_over(core, HandOff::Packet { interface, peer, buf, len }) {
+                        self.stats.hand_off_packets += 1;
+                    }
+                }
+                Err(reason) => self.no_route(now, interface, buf, len, reason),
+            }
         }
         self.read = read;
     }

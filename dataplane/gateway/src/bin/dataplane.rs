@@ -1,6 +1,12 @@
 //! The operator's program.
 #![forbid(unsafe_code)]
 
+use dataplane_io::memory::LargePages;
+
+/// Records of very many sessions lie in huge pages.
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
+
 fn main() -> std::process::ExitCode {
     dataplane_gateway::cli::main()
 }

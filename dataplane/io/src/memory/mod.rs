@@ -3,10 +3,13 @@
 //! Enters: a [`Plan`], a sum with a line per consumer. Leaves: [`Run`]s (contiguous bytes with one owner) and [`Buf`]s
 //! (slabs and frames that go home by themselves). Never: an allocation after start, memory that was not initialised.
 
+mod large;
+mod pages;
 mod pool;
 mod region;
 mod sync;
 
+pub use large::LargePages;
 pub use pool::{Buf, Pool, PoolSizes};
 pub use region::{Class, Line, Pages, Plan, Region, RegionError, Run};
 

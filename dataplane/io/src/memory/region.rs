@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::pages::{HUGE_PAGE_LEN, map, map_aligned};
 use super::{FRAME_LEN, SLAB_LEN};
 
 /// The two sizes in which memory is handed out.
@@ -117,9 +118,6 @@ pub enum RegionError {
     },
 }
 
-/// Alignment of the mapping, so that the kernel can use pages of this size (x86-64 and AArch64 with 4 KiB pages).
-const HUGE_PAGE_LEN: usize = 2 * 1024 * 1024;
-
 /// The mapping. Unmapped when the last run is gone.
 struct Mapping {
     start: NonNull<u8>,
@@ -152,37 +150,6 @@ impl Drop for Mapping {
         // SAFETY: `start` and `len` are of a mapping that only this value owns, and no `Run` is left: each holds the `Arc`
         // whose last count drops this.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
-
-/// Maps `len` zeroed, private, writable bytes at a place of the kernel's choice.
-fn map(len: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
-    // SAFETY: without MAP_FIXED the kernel picks free addresses, so that no memory in use is touched; no descriptor is passed.
-    let start =
-        unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if start == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
-}
-
-/// Maps `len` bytes aligned to [`HUGE_PAGE_LEN`]: one huge page more than needed, then both ends cut off.
-fn map_aligned(len: usize) -> io::Result<NonNull<u8>> {
-    let whole = map(len + HUGE_PAGE_LEN, 0)?;
-    let before = whole.as_ptr().align_offset(HUGE_PAGE_LEN);
-    let after = HUGE_PAGE_LEN - before;
-    // SAFETY: `before + len + after` is the length just mapped, so that all three parts lie in it; they are disjoint, page
-    // aligned (`before` ends on a huge page, `len` is a multiple of one), and nobody has a pointer into the parts cut off.
-    unsafe {
-        let start = whole.add(before);
-        if before > 0 {
-            libc::munmap(whole.as_ptr().cast(), before);
-        }
-        if after > 0 {
-            libc::munmap(start.add(len).as_ptr().cast(), after);
-        }
-        Ok(start)
     }
 }
 

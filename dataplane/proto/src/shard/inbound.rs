@@ -12,7 +12,7 @@
 //!
 //! Cost per packet: no allocation, no copy, no system call.
 
-use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, Span, prefetch};
+use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, Span};
 use dataplane_wire::classify::{Class, classify};
 use dataplane_wire::ip::{Packet, decapsulate_ecn, set_ecn};
 use dataplane_wire::wireguard::{DATA_OVERHEAD, Data, Message};
@@ -131,6 +131,7 @@ impl<A: Aead> Shard<A> {
             return self.pass_on(index, place, inbound);
         }
         let text = data.text();
+        self.table.prefetch(connection_of(index));
         self.arrivals.push(Arrival {
             index,
             counter: data.counter(),
@@ -149,16 +150,20 @@ impl<A: Aead> Shard<A> {
     fn describe(&mut self, now: Instant) {
         for arrival in &mut self.arrivals {
             arrival.peer = self.table.find_raw(connection_of(arrival.index));
+            self.peers.prefetch_in(arrival.peer);
         }
         for arrival in &mut self.arrivals {
             if let Some(peer) = self.peers.get(arrival.peer) {
                 let is_its = |slot: &&Slot| slot.local_index == arrival.index && slot.session != NONE;
                 arrival.session = peer.slots.iter().find(is_its).map_or(NONE, |slot| slot.session);
+                self.sessions.prefetch_recv(arrival.session, arrival.counter);
+                peer.touch();
             }
         }
         for arrival in &self.arrivals {
-            self.sessions.prefetch_recv(arrival.session, arrival.counter);
-            self.peers.prefetch_in(arrival.peer);
+            if let Some(peer) = self.peers.get(arrival.peer) {
+                peer.touch_counters();
+            }
         }
         let mut arrivals = core::mem::take(&mut self.arrivals);
         arrivals.retain(|arrival| match self.refusal(now, arrival) {
@@ -218,11 +223,6 @@ impl<A: Aead> Shard<A> {
         self.describe(now);
         if self.opening.is_empty() {
             return;
-        }
-        for arrival in &self.arrivals {
-            if let Some(peer) = self.peers.get(arrival.peer) {
-                prefetch(&*peer.counters);
-            }
         }
         let opened = self.aead.open_batch(self.sessions.keys(), &[], arena, &mut self.opening);
         debug_assert!(opened.is_ok());

@@ -34,7 +34,7 @@ use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId, TxSink};
 
 use crate::gate::{Gate, GateStats, InterfaceKeys};
 use crate::messages::HandshakeArrived;
-use crate::routes::Routes;
+use crate::routes::{Place, Routes};
 use crate::staging::Staging;
 use crate::wheel::Wheel;
 use events::Mailbox;
@@ -173,6 +173,13 @@ pub struct Totals {
     pub foreign: u64,
 }
 
+/// A route that was found for a packet, and not read yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    interface: InterfaceId,
+    place: Place,
+}
+
 struct Interface {
     mtu: usize,
     keys: InterfaceKeys,
@@ -270,14 +277,39 @@ impl<A: Aead> Shard<A> {
     /// Why nobody has; counted. [`Shard::icmp_unreachable`] answers.
     #[inline]
     pub fn route(&mut self, interface: InterfaceId, packet: &[u8]) -> Result<Owner, DropReason> {
+        let route = self.find_route(interface, packet)?;
+        self.owner(&route)
+    }
+
+    /// The first half of [`Shard::route`], for callers that have several packets at hand: begins to load what
+    /// [`Shard::owner`] reads.
+    ///
+    /// # Errors
+    /// As [`Shard::route`].
+    #[inline]
+    pub fn find_route(&mut self, interface: InterfaceId, packet: &[u8]) -> Result<Route, DropReason> {
         let found = match (self.interface(interface), Packet::parse(packet)) {
             (None, _) => Err(DropReason::InterfaceGone),
             (_, Err(_)) => Err(DropReason::OutboundMalformed),
-            (Some(interface), Ok(packet)) => {
-                interface.routes.get(packet.destination()).ok_or(DropReason::NoRoute)
+            (Some(from), Ok(packet)) => {
+                let place = from.routes.find(packet.destination());
+                place.map(|place| Route { interface, place }).ok_or(DropReason::NoRoute)
             }
         };
         found.inspect_err(|&why| self.count(why))
+    }
+
+    /// The second half: who has the destination. Only before the next command, which may change the routes.
+    ///
+    /// # Errors
+    /// As [`Shard::route`].
+    #[inline]
+    pub fn owner(&mut self, route: &Route) -> Result<Owner, DropReason> {
+        let owner = match self.interface(route.interface) {
+            None => Err(DropReason::InterfaceGone),
+            Some(from) => from.routes.owner(route.place).ok_or(DropReason::NoRoute),
+        };
+        owner.inspect_err(|&why| self.count(why))
     }
 
     /// Writes the answer to a packet that has nowhere to go (WG-52), and returns its length; `None` where none is due, or

@@ -13,7 +13,7 @@
 
 use core::net::IpAddr;
 
-use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span, prefetch};
+use dataplane_aead::{Aead, BATCH_MAX, SealDesc, SealInPlaceDesc, Span};
 use dataplane_wire::ip::{Fragment, Packet, protocol};
 use dataplane_wire::offload::{HEADER_LEN_MAX, Segmentation, VnetHeader};
 use dataplane_wire::wireguard::{DATA_HEADER_LEN, DATA_OVERHEAD, Data, TYPE_DATA};
@@ -130,7 +130,7 @@ impl<A: Aead> Shard<A> {
         if let Some(local) = self.peers.find(peer) {
             let peer = self.peers.hot(local);
             self.sessions.prefetch_send(peer.sending.session);
-            prefetch(&*peer.counters);
+            peer.touch_counters();
         }
     }
 

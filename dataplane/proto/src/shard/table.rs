@@ -5,6 +5,8 @@
 //! No hash: connection bits are random where they come from (DX-6), and a stranger does not choose which of them exist. At
 //! most half of the places are taken, so a look-up seldom leaves its cache line. The table grows only by commands.
 
+use dataplane_aead::prefetch;
+
 /// A peer's place among the peers of one shard.
 pub(super) type LocalId = u32;
 
@@ -55,6 +57,12 @@ impl Table {
     #[inline]
     pub(super) fn find_raw(&self, connection: u32) -> LocalId {
         self.places[self.find(connection)].peer
+    }
+
+    /// Begins to load where a connection is looked for first.
+    #[inline]
+    pub(super) fn prefetch(&self, connection: u32) {
+        prefetch(&self.places[connection as usize & (self.places.len() - 1)]);
     }
 
     /// Gives a connection to a peer, whatever it was before.
