@@ -1,4 +1,4 @@
-//! Hot: 16 blocks of ChaCha20 (RFC 8439 §2.3) in two turns of 8 side by side, a word of 8 of them in one register.
+//! Hot: blocks of ChaCha20 (RFC 8439 §2.3) in turns of 8 side by side, a word of 8 of them in one register.
 //!
 //! 1. Constants, key, counters and nonces into 16 registers; lanes of different packets differ in them.
 //! 2. Ten double rounds; the state fills all 16 registers, so a few words pass through memory.
@@ -10,7 +10,7 @@
 use core::arch::x86_64::*;
 
 use crate::batch::Key;
-use crate::lanes::kernel::{CONSTANTS, Group, Segment};
+use crate::lanes::kernel::{BLOCKS, BLOCKS_FEW, CONSTANTS, Group, Segment};
 
 type Words = [__m256i; 16];
 
@@ -45,7 +45,7 @@ fn rotate<const LEFT: i32, const RIGHT: i32>(x: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_slli_epi32::<LEFT>(x), _mm256_srli_epi32::<RIGHT>(x))
 }
 
-/// Makes 16 blocks.
+/// Makes the blocks of a group.
 ///
 /// # Safety
 /// AVX2; the rest as [`crate::lanes::kernel::Kernel::chacha`].
@@ -57,7 +57,7 @@ pub(super) unsafe fn blocks(keys: &[Key], group: &Group) {
     // SAFETY: 32 bytes each.
     let (r16, r8) =
         unsafe { (_mm256_loadu_si256(r16.as_ptr().cast()), _mm256_loadu_si256(r8.as_ptr().cast())) };
-    for turn in 0..2 {
+    for turn in 0..if group.few { BLOCKS_FEW } else { BLOCKS } / 8 {
         let start = first_state(keys, group, turn);
         let mut v = start;
         for _ in 0..10 {
@@ -98,7 +98,10 @@ unsafe fn combine(src: *const u8, dst: *mut u8, block: (__m256i, __m256i)) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
+    // The lanes' first segment is the last that begins at or before them.
     let segments = &group.segments[..group.count];
+    let before = segments.iter().skip(1).take_while(|segment| segment.first as usize <= 8 * turn).count();
+    let segments = &segments[before..];
     let first = &segments[0];
     let mut v = [_mm256_setzero_si256(); 16];
     for (word, constant) in v[..4].iter_mut().zip(CONSTANTS) {
@@ -107,7 +110,8 @@ fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
     for (word, at) in v[4..12].iter_mut().zip(0..) {
         *word = _mm256_set1_epi32(key_word(keys, first, at));
     }
-    v[12] = _mm256_set1_epi32(first.counter as i32);
+    // Lane numbers are added below, so a segment's first lane must come out as its counter.
+    v[12] = _mm256_set1_epi32(first.counter.wrapping_sub(first.first) as i32);
     for (word, nonce) in v[13..].iter_mut().zip(first.nonce) {
         *word = _mm256_set1_epi32(nonce as i32);
     }
@@ -126,7 +130,6 @@ fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
                 *word = take(*word, key_word(keys, segment, at));
             }
         }
-        // Lane numbers are added below, so the segment's first lane must come out as its counter.
         v[12] = take(v[12], segment.counter.wrapping_sub(segment.first) as i32);
         for (word, nonce) in v[13..].iter_mut().zip(segment.nonce) {
             *word = take(*word, nonce as i32);

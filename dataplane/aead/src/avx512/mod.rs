@@ -39,11 +39,15 @@ impl Kernel for Avx512 {
     // Measured on Zen 4 against ring, sealing and opening, as times its speed (see `own` for the command):
     //
     // | packets | 64 bytes    | 512 bytes   | 1,420 bytes |
-    // |       4 | 0.93 / 0.76 | 1.07 / 1.07 | 1.24 / 1.00 |
-    // |       6 | 1.46 / 1.20 | 1.46 / 1.42 | 1.52 / 1.31 |
-    // |      16 | 2.05 / 2.13 | 1.82 / 1.78 | 1.69 / 1.55 |
-    fn worth_it(packets: usize, _bytes: usize) -> bool {
-        packets >= 6
+    // |       1 | 0.28 / 0.22 | 0.42 / 0.34 | 0.54 / 0.43 |
+    // |       4 | 0.91 / 0.73 | 1.06 / 1.06 | 1.30 / 1.09 |
+    // |       5 | 1.09 / 0.88 | 1.28 / 1.12 | 1.35 / 1.19 |
+    // |       6 | 1.26 / 1.02 | 1.36 / 1.31 | 1.51 / 1.32 |
+    // |       8 | 1.58 / 1.28 | 1.57 / 1.52 | 1.65 / 1.45 |
+    // |      16 | 1.85 / 1.80 | 1.79 / 1.75 | 1.75 / 1.63 |
+    // |      44 | 1.97 / 1.96 | 1.86 / 1.82 | 1.76 / 1.63 |
+    fn worth_it(packets: usize, bytes: usize) -> bool {
+        packets >= 6 || packets >= 4 && bytes >= 512 * packets
     }
 
     #[inline(always)]

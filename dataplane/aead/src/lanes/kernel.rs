@@ -1,10 +1,12 @@
 //! What a vector kernel offers, and the shapes it is given.
 //!
-//! A kernel knows nothing of packets. It works on 16 ChaCha20 blocks side by side, whatever packets they belong to, and on 8
+//! A kernel knows nothing of packets. It works on 32 ChaCha20 blocks side by side, whatever packets they belong to, and on 8
 //! Poly1305 sums side by side, each of another packet. A narrower machine does either in several turns.
 
 /// Blocks of ChaCha20 that one call makes.
-pub(crate) const BLOCKS: usize = 16;
+pub(crate) const BLOCKS: usize = 32;
+/// Blocks that a kernel makes if only the first lanes have work.
+pub(crate) const BLOCKS_FEW: usize = 16;
 /// Poly1305 sums that one call carries on.
 pub(crate) const SUMS: usize = 8;
 /// Bytes of a ChaCha20 block, and of what one step of Poly1305 takes of each packet.
@@ -42,12 +44,14 @@ impl Segment {
     pub(crate) const EMPTY: Self = Self { first: 0, key: 0, counter: 0, nonce: [0; 3] };
 }
 
-/// 16 blocks to be made: what from, and where to.
+/// Blocks to be made: what from, and where to.
 ///
 /// Of each lane 64 bytes at `src` are combined with the keystream block and written to `dst`; both may be the same place.
 pub(crate) struct Group {
     pub(crate) segments: [Segment; BLOCKS],
     pub(crate) count: usize,
+    /// Whether only the first [`BLOCKS_FEW`] lanes have work, and segments.
+    pub(crate) few: bool,
     pub(crate) src: [*const u8; BLOCKS],
     pub(crate) dst: [*mut u8; BLOCKS],
 }
@@ -121,10 +125,10 @@ pub(crate) trait Kernel: Copy + Sync {
     /// Of the trait.
     unsafe fn enter<R>(work: impl FnOnce() -> R) -> R;
 
-    /// Makes 16 blocks.
+    /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so.
     ///
     /// # Safety
-    /// Every `src` can be read and every `dst` written for 64 bytes; destinations do not overlap, nor does one overlap a
+    /// Of the lanes that are made, every `src` can be read and every `dst` written for 64 bytes; destinations do not overlap, nor does one overlap a
     /// source other than its own. Every segment's key is among `keys`.
     unsafe fn chacha(keys: &[crate::batch::Key], group: &Group);
 

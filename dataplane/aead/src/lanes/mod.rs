@@ -80,9 +80,9 @@ impl<K: Kernel> Drop for Secrets<K> {
 }
 
 /// Bytes of stack below a call that kernels use. Their functions that hold keys, keystream or sums are never inlined, so that
-/// what they spill lies there; the deepest frame seen in the assembly is less than 2 KiB. Nobody can promise that a register
-/// keeps nothing, nor that a compiler to come spills no secret elsewhere.
-const FRAMES_LEN: usize = 3072;
+/// what they spill lies there; the deepest seen in the assembly take less than 7 KiB. Nobody can promise that a register keeps
+/// nothing, nor that a compiler to come spills no secret elsewhere.
+const FRAMES_LEN: usize = 8192;
 
 impl<K: Kernel> Lanes<K> {
     /// Seals packets, each to its place.

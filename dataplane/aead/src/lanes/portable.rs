@@ -7,7 +7,8 @@
 use crate::batch::Key;
 use crate::lanes::Lanes;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, Block, CONSTANTS, Group, Kernel, Lengths, Marks, Part, STEP_BLOCKS, SUMS, Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CONSTANTS, Group, Kernel, Lengths, Marks, Part, STEP_BLOCKS, SUMS,
+    Tags,
 };
 
 const MASK_26: u64 = (1 << 26) - 1;
@@ -111,7 +112,7 @@ impl Kernel for Portable {
 
     unsafe fn chacha(keys: &[Key], group: &Group) {
         let segments = &group.segments[..group.count];
-        for lane in 0..BLOCKS {
+        for lane in 0..if group.few { BLOCKS_FEW } else { BLOCKS } {
             let of = |segment: &&crate::lanes::kernel::Segment| segment.first as usize <= lane;
             let segment = segments.iter().rev().find(of).unwrap();
             let counter = segment.counter.wrapping_add(lane as u32 - segment.first);

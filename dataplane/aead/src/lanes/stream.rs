@@ -1,14 +1,14 @@
 //! Hot: the blocks of a batch as one stream, so that the lanes of the cipher are always full.
 //!
 //! 1. A one-time key per packet: block 0 (RFC 8439 §2.6), kept aside.
-//! 2. Then block after block, packet after packet, 16 to a group, whatever packets they belong to.
+//! 2. Then block after block, packet after packet, 32 to a group, whatever packets they belong to.
 //! 3. A block whose input is not 64 bytes in one piece (head and body, padding, a tail) is put together in a slot first.
 //! 4. A block whose output is not 64 bytes long is made in a slot and copied.
 //!
 //! Contains unsafe: calls the kernel with pointers into the arenas.
 
 use crate::batch::Key;
-use crate::lanes::kernel::{BLOCK_LEN, BLOCKS, Block, Group, Kernel, Part, Segment};
+use crate::lanes::kernel::{BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, Group, Kernel, Part, Segment};
 use crate::lanes::packet::Packet;
 
 /// A tail that waits in a slot for its place.
@@ -39,6 +39,7 @@ impl<'a> Stream<'a> {
             group: Group {
                 segments: [Segment::EMPTY; BLOCKS],
                 count: 0,
+                few: false,
                 src: [core::ptr::null(); BLOCKS],
                 dst: [core::ptr::null_mut(); BLOCKS],
             },
@@ -91,19 +92,23 @@ impl<'a> Stream<'a> {
             let count = (blocks - block).min(BLOCKS - self.lanes);
             // RFC 8439 §2.8: text begins with block counter 1. No packet is long enough to wrap it.
             self.segment(packet, block as u32 + 1);
-            for at in block..block + count {
-                let lane = self.lanes;
-                let dst = packet.dst.wrapping_add(at * BLOCK_LEN);
-                if at >= whole_first && at < whole_end {
-                    self.group.src[lane] = body.wrapping_add(at * BLOCK_LEN);
-                    self.group.dst[lane] = dst;
-                } else {
-                    // SAFETY: the caller's: head and body can be read.
-                    unsafe { self.piecemeal::<K>(packet, at, dst) };
-                }
-                self.lanes += 1;
+            let first = self.lanes;
+            let (src, dst) =
+                (body.wrapping_add(block * BLOCK_LEN), packet.dst.wrapping_add(block * BLOCK_LEN));
+            // All of them at first, for the loop is the shorter for it; those that are not whole again below.
+            for (i, lane) in self.group.src[first..first + count].iter_mut().enumerate() {
+                *lane = src.wrapping_add(i * BLOCK_LEN);
             }
-            block += count;
+            for (i, lane) in self.group.dst[first..first + count].iter_mut().enumerate() {
+                *lane = dst.wrapping_add(i * BLOCK_LEN);
+            }
+            let end = block + count;
+            for at in (block..end.min(whole_first)).chain(block.max(whole_end).max(whole_first)..end) {
+                // SAFETY: the caller's: head and body can be read.
+                unsafe { self.piecemeal::<K>(packet, at, first + at - block) };
+            }
+            self.lanes += count;
+            block = end;
             if self.lanes == BLOCKS {
                 // SAFETY: the caller's; all lanes are set.
                 unsafe { self.run::<K>() };
@@ -122,18 +127,20 @@ impl<'a> Stream<'a> {
             self.finished = self.pushed;
             return;
         }
-        for lane in self.lanes..BLOCKS {
+        self.group.few = self.lanes <= BLOCKS_FEW;
+        for lane in self.lanes..if self.group.few { BLOCKS_FEW } else { BLOCKS } {
             let slot: *mut u8 = (&raw mut self.slots[lane]).cast();
             self.group.src[lane] = slot;
             self.group.dst[lane] = slot;
         }
         // SAFETY: the caller's; idle lanes work on their own slots, under whatever the kernel takes for a key there.
         unsafe { self.run::<K>() };
+        self.group.few = false;
     }
 
     #[inline(always)]
     fn segment(&mut self, packet: &Packet, counter: u32) {
-        // Lanes and segments both number at most 16, and a segment has a lane at least.
+        // Lanes and segments both number at most 32, and a segment has a lane at least.
         self.group.segments[self.group.count % BLOCKS] =
             Segment { first: self.lanes as u32, key: packet.key, counter, nonce: packet.nonce };
         self.group.count += 1;
@@ -144,8 +151,7 @@ impl<'a> Stream<'a> {
     /// # Safety
     /// As [`Stream::text`].
     #[inline(always)]
-    unsafe fn piecemeal<K: Kernel>(&mut self, packet: &Packet, at: usize, dst: *mut u8) {
-        let lane = self.lanes;
+    unsafe fn piecemeal<K: Kernel>(&mut self, packet: &Packet, at: usize, lane: usize) {
         let start = (at * BLOCK_LEN) as isize;
         let head = Part { ptr: packet.head.ptr, len: packet.head.len, offset: -start };
         let body =
@@ -156,9 +162,8 @@ impl<'a> Stream<'a> {
         let slot: *mut u8 = (slot as *mut Block).cast();
         self.group.src[lane] = slot;
         let left = packet.len - at * BLOCK_LEN;
-        if left >= BLOCK_LEN {
-            self.group.dst[lane] = dst;
-        } else {
+        if left < BLOCK_LEN {
+            let dst = self.group.dst[lane];
             self.group.dst[lane] = slot;
             self.tails[self.tail_count % BLOCKS] = Tail { lane, dst, len: left };
             self.tail_count += 1;
@@ -166,7 +171,7 @@ impl<'a> Stream<'a> {
     }
 
     /// # Safety
-    /// All 16 lanes point to what can be read and written.
+    /// All lanes that are made point to what can be read and written.
     #[inline(always)]
     unsafe fn run<K: Kernel>(&mut self) {
         // SAFETY: the caller's.

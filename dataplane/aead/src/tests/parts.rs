@@ -1,5 +1,4 @@
-//! What each part of a kernel costs, printed; no assertion. Ignored by default, for it is a measurement:
-//! `cargo test --release -p dataplane-aead parts -- --ignored --nocapture`.
+//! What each part of a kernel costs, printed; no assertion. Ignored by default, for it is a measurement: `perf/cipher` runs it.
 //!
 //! Contains unsafe: it reads the time stamp counter, and calls kernels as their callers do.
 
@@ -52,6 +51,7 @@ fn parts<K: Kernel>() {
     let mut group = Group {
         segments: [Segment::EMPTY; BLOCKS],
         count: 1,
+        few: false,
         src: [base.cast_const(); BLOCKS],
         dst: [base; BLOCKS],
     };
@@ -59,7 +59,7 @@ fn parts<K: Kernel>() {
         group.src[lane] = base.wrapping_add(8_192 + lane * 64 + 8);
         group.dst[lane] = base.wrapping_add(lane * 64 + 16);
     }
-    for count in [1, 2, 16] {
+    for count in [1, 2, 32] {
         group.count = count;
         for (first, segment) in (0..).zip(&mut group.segments) {
             segment.first = first;
@@ -67,7 +67,7 @@ fn parts<K: Kernel>() {
         }
         // SAFETY: pointers lie in the arena; the processor was asked.
         let cycles = clock * least(|| unsafe { K::chacha(&keys, &group) });
-        println!("  chacha, {count} packets and keys: {cycles:.0} cycles, {:.3} per byte", cycles / 1024.0);
+        println!("  chacha, {count} packets and keys: {cycles:.0} cycles, {:.3} per byte", cycles / 2048.0);
     }
     let mut powers = K::POWERS;
     // SAFETY: the processor was asked.

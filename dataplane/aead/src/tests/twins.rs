@@ -6,7 +6,8 @@
 
 use super::*;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, Block, Group, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUMS, Segment, Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, Group, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUMS,
+    Segment, Tags,
 };
 use crate::lanes::portable::Portable;
 
@@ -33,11 +34,13 @@ fn chacha<K: Kernel>() {
         let mut group = Group {
             segments: [Segment::EMPTY; BLOCKS],
             count: 0,
+            few: round % 5 == 0,
             src: [core::ptr::null(); BLOCKS],
             dst: [core::ptr::null_mut(); BLOCKS],
         };
         let mut first = 0;
-        while first < BLOCKS {
+        let lanes = if group.few { BLOCKS_FEW } else { BLOCKS };
+        while first < lanes {
             group.segments[group.count] = Segment {
                 first: first as u32,
                 key: random.below(4) as u32,
@@ -46,7 +49,7 @@ fn chacha<K: Kernel>() {
                 nonce: [random.next() as u32, random.next() as u32, random.next() as u32],
             };
             group.count += 1;
-            first += 1 + random.below(if round % 2 == 0 { 16 } else { 3 });
+            first += 1 + random.below(if round % 2 == 0 { 24 } else { 3 });
         }
         let input = random.bytes(BLOCKS * BLOCK_LEN + 64);
         let (mut got, mut want) = (vec![0; BLOCKS * BLOCK_LEN], vec![0; BLOCKS * BLOCK_LEN]);
