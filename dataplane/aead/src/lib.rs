@@ -18,6 +18,11 @@
 //! | `prefetch` | memory that a batch will need |
 //! | `reference`, `library` | providers of one packet at a time: `chacha20poly1305` and `ring` |
 
+// Text for the assembler of both kernels, so before them.
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod sums;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Hot: blocks of ChaCha20 (RFC 8439 §2.3) in turns of 8 side by side, a word of 8 of them in one register.
 //!
 //! 1. Constants, key, counters and nonces into 16 registers; lanes of different packets differ in them.
-//! 2. Ten double rounds; the state fills all 16 registers, so a few words pass through memory.
+//! 2. Ten double rounds ([`rounds`](super::rounds)).
 //! 3. The state at the beginning is added, rows turned into columns.
 //! 4. Input is combined and written.
 //!
@@ -9,13 +9,14 @@
 
 use core::arch::x86_64::*;
 
+use super::rounds::{Work, rounds_and_sums};
 use crate::batch::Key;
-use crate::lanes::kernel::{BLOCKS, BLOCKS_FEW, CONSTANTS, Group, Segment};
+use crate::lanes::kernel::{BLOCK_LEN, BLOCKS, BLOCKS_FEW, CHAIN_STEPS, CONSTANTS, Chain, Chains, Group};
 
 type Words = [__m256i; 16];
 
 /// Where bytes come from when words are rotated by 16 and by 8 bits.
-static ROTATIONS: [[u8; 32]; 2] = {
+const ROTATIONS: [[u8; 32]; 2] = {
     let mut from = [[0; 32]; 2];
     let mut i = 0;
     while i < 32 {
@@ -26,48 +27,39 @@ static ROTATIONS: [[u8; 32]; 2] = {
     from
 };
 
-macro_rules! quarters {
-    ($v:ident, $r16:ident, $r8:ident, $([$a:literal, $b:literal, $c:literal, $d:literal]),*) => {
-        $($v[$a] = _mm256_add_epi32($v[$a], $v[$b]);)*
-        $($v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256($v[$d], $v[$a]), $r16);)*
-        $($v[$c] = _mm256_add_epi32($v[$c], $v[$d]);)*
-        $($v[$b] = rotate::<12, 20>(_mm256_xor_si256($v[$b], $v[$c]));)*
-        $($v[$a] = _mm256_add_epi32($v[$a], $v[$b]);)*
-        $($v[$d] = _mm256_shuffle_epi8(_mm256_xor_si256($v[$d], $v[$a]), $r8);)*
-        $($v[$c] = _mm256_add_epi32($v[$c], $v[$d]);)*
-        $($v[$b] = rotate::<7, 25>(_mm256_xor_si256($v[$b], $v[$c]));)*
-    };
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn rotate<const LEFT: i32, const RIGHT: i32>(x: __m256i) -> __m256i {
-    _mm256_or_si256(_mm256_slli_epi32::<LEFT>(x), _mm256_srli_epi32::<RIGHT>(x))
-}
-
-/// Makes the blocks of a group.
+/// Makes the blocks of a group and, if there are 32, carries the chains on.
 ///
 /// # Safety
-/// AVX2; the rest as [`crate::lanes::kernel::Kernel::chacha`].
+/// AVX2 and BMI2; the rest as [`crate::lanes::kernel::Kernel::chacha`].
 #[inline(never)]
-#[target_feature(enable = "avx2")]
-pub(super) unsafe fn blocks(keys: &[Key], group: &Group) {
-    // Hidden from the optimiser, which would make two instructions of one where it knows the bytes.
-    let [r16, r8] = *core::hint::black_box(&ROTATIONS);
-    // SAFETY: 32 bytes each.
-    let (r16, r8) =
-        unsafe { (_mm256_loadu_si256(r16.as_ptr().cast()), _mm256_loadu_si256(r8.as_ptr().cast())) };
+#[target_feature(enable = "avx2,bmi2")]
+pub(super) unsafe fn blocks(keys: &[Key], group: &Group, chains: &mut Chains) {
+    let mut work = Work { words: [[0; 8]; 16], rotations: ROTATIONS, chains: [Chain::IDLE; 2] };
     for turn in 0..if group.few { BLOCKS_FEW } else { BLOCKS } / 8 {
         let start = first_state(keys, group, turn);
-        let mut v = start;
-        for _ in 0..10 {
-            quarters!(v, r16, r8, [0, 4, 8, 12], [1, 5, 9, 13]);
-            quarters!(v, r16, r8, [2, 6, 10, 14], [3, 7, 11, 15]);
-            quarters!(v, r16, r8, [0, 5, 10, 15], [1, 6, 11, 12]);
-            quarters!(v, r16, r8, [2, 7, 8, 13], [3, 4, 9, 14]);
+        for (word, start) in work.words.iter_mut().zip(start) {
+            // SAFETY: 8 words are 32 bytes.
+            unsafe { _mm256_storeu_si256(word.as_mut_ptr().cast(), start) };
         }
-        for (word, start) in v.iter_mut().zip(start) {
-            *word = _mm256_add_epi32(*word, start);
+        // A pair of chains takes two turns.
+        let pair = 2 * (turn / 2)..2 * (turn / 2) + 2;
+        let done = turn % 2 * CHAIN_STEPS * BLOCK_LEN / 2;
+        if !group.few {
+            for (chain, of) in work.chains.iter_mut().zip(&chains.0[pair.clone()]) {
+                *chain = Chain { at: of.at.wrapping_add(done), ..*of };
+            }
+        }
+        // SAFETY: the caller's; where there are no chains, idle ones have as much to read.
+        unsafe { rounds_and_sums(&mut work) };
+        if !group.few {
+            for (chain, of) in work.chains.iter().zip(&mut chains.0[pair]) {
+                of.sum = chain.sum;
+            }
+        }
+        let mut v = start;
+        for (word, (made, start)) in v.iter_mut().zip(work.words.iter().zip(start)) {
+            // SAFETY: 8 words are 32 bytes.
+            *word = unsafe { _mm256_add_epi32(_mm256_loadu_si256(made.as_ptr().cast()), start) };
         }
         let [a, b, c, d, e, f, g, h, ..] = v;
         let first = columns([a, b, c, d, e, f, g, h]);
@@ -98,50 +90,41 @@ unsafe fn combine(src: *const u8, dst: *mut u8, block: (__m256i, __m256i)) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
-    // The lanes' first segment is the last that begins at or before them.
-    let segments = &group.segments[..group.count];
-    let before = segments.iter().skip(1).take_while(|segment| segment.first as usize <= 8 * turn).count();
-    let segments = &segments[before..];
-    let first = &segments[0];
     let mut v = [_mm256_setzero_si256(); 16];
     for (word, constant) in v[..4].iter_mut().zip(CONSTANTS) {
         *word = _mm256_set1_epi32(constant as i32);
     }
+    // The lanes' first run is the last that begins at or before them.
+    let runs = &group.runs[..group.count];
+    let before = runs.iter().skip(1).take_while(|run| run.first as usize <= 8 * turn).count();
+    let (first, later) = (&runs[before], &runs[before + 1..]);
     for (word, at) in v[4..12].iter_mut().zip(0..) {
-        *word = _mm256_set1_epi32(key_word(keys, first, at));
-    }
-    // Lane numbers are added below, so a segment's first lane must come out as its counter.
-    v[12] = _mm256_set1_epi32(first.counter.wrapping_sub(first.first) as i32);
-    for (word, nonce) in v[13..].iter_mut().zip(first.nonce) {
-        *word = _mm256_set1_epi32(nonce as i32);
+        *word = _mm256_set1_epi32(key_word(keys, first.key, at));
     }
     let lane =
         _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(8 * turn as i32));
-    for pair in segments.windows(2) {
-        let (before, segment) = (&pair[0], &pair[1]);
-        if segment.first as usize >= 8 * turn + 8 {
+    for run in later {
+        if run.first as usize >= 8 * turn + 8 {
             break;
         }
-        // Lanes from here on; a later segment takes its own again.
-        let lanes = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(segment.first as i32 - 1));
-        let take = |word: __m256i, new: i32| _mm256_blendv_epi8(word, _mm256_set1_epi32(new), lanes);
-        if segment.key != before.key {
-            for (word, at) in v[4..12].iter_mut().zip(0..) {
-                *word = take(*word, key_word(keys, segment, at));
-            }
-        }
-        v[12] = take(v[12], segment.counter.wrapping_sub(segment.first) as i32);
-        for (word, nonce) in v[13..].iter_mut().zip(segment.nonce) {
-            *word = take(*word, nonce as i32);
+        // Lanes from here on; a later run takes its own again.
+        let lanes = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(run.first as i32 - 1));
+        for (word, at) in v[4..12].iter_mut().zip(0..) {
+            let key = _mm256_set1_epi32(key_word(keys, run.key, at));
+            *word = _mm256_blendv_epi8(*word, key, lanes);
         }
     }
-    v[12] = _mm256_add_epi32(v[12], lane);
+    for (word, row) in v[12..].iter_mut().zip(&group.rows) {
+        let lanes = &row.0[8 * turn..8 * turn + 8];
+        // SAFETY: 8 words are 32 bytes.
+        *word = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
+    }
     v
 }
 
 #[inline(always)]
-fn key_word(keys: &[Key], segment: &Segment, at: usize) -> i32 {
-    let key = keys[segment.key as usize].bytes();
+fn key_word(keys: &[Key], key: u32, at: usize) -> i32 {
+    let key = keys[key as usize].bytes();
     i32::from_le_bytes([key[4 * at], key[4 * at + 1], key[4 * at + 2], key[4 * at + 3]])
 }
 

@@ -4,10 +4,11 @@
 
 mod chacha;
 mod poly1305;
+mod rounds;
 
 use crate::batch::Key;
 use crate::lanes::Lanes;
-use crate::lanes::kernel::{Block, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
+use crate::lanes::kernel::{Block, Chains, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
 
 /// The kernel; to hold one is to have asked the processor.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +16,9 @@ pub(crate) struct Avx2(());
 
 /// Batches on this kernel, if this processor can run it.
 pub(crate) fn lanes() -> Option<Lanes<Avx2>> {
+    let able = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2");
     // SAFETY: the processor has every feature that functions of this kernel enable.
-    is_x86_feature_detected!("avx2").then(|| unsafe { Lanes::new(Avx2(())) })
+    able.then(|| unsafe { Lanes::new(Avx2(())) })
 }
 
 impl Kernel for Avx2 {
@@ -44,10 +46,12 @@ impl Kernel for Avx2 {
         unsafe { enter(work) }
     }
 
+    const CHAINED: bool = true;
+
     #[inline(always)]
-    unsafe fn chacha(keys: &[Key], group: &Group) {
+    unsafe fn chacha(keys: &[Key], group: &Group, chains: &mut Chains) {
         // SAFETY: the caller's.
-        unsafe { chacha::blocks(keys, group) };
+        unsafe { chacha::blocks(keys, group, chains) };
     }
 
     #[inline(always)]
@@ -70,6 +74,32 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn join(sums: &mut Self::Sums, words: &[[u64; SUMS]; 3]) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::join(sums, words) };
+    }
+
+    #[inline(always)]
+    unsafe fn last(sums: &mut Self::Sums, powers: &Self::Powers, at: &[*const u8; SUMS], blocks: usize) {
+        // SAFETY: the caller's.
+        unsafe { poly1305::last(sums, powers, at, blocks) };
+    }
+
+    #[inline(always)]
+    unsafe fn forget() {
+        // SAFETY: the processor has the registers, and the compiler is told that they change.
+        unsafe {
+            core::arch::asm!(
+                "vzeroall",
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _,
+                out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
     unsafe fn finish(sums: &Self::Sums, powers: &Self::Powers) -> Tags {
         poly1305::finish(sums, powers)
     }
@@ -89,7 +119,7 @@ impl Kernel for Avx2 {
 
 /// # Safety
 /// AVX2.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,bmi2")]
 unsafe fn enter<R>(work: impl FnOnce() -> R) -> R {
     work()
 }

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use subtle::{Choice, ConditionallySelectable};
 
-use crate::lanes::kernel::{BLOCK_LEN, Block, Marks, STEP_BLOCKS, SUMS, Tags};
+use crate::lanes::kernel::{BLOCK_LEN, Block, MARK, Marks, STEP_BLOCKS, SUMS, Tags};
 
 const MASK_26: u64 = (1 << 26) - 1;
 /// Packets in one register.
@@ -239,6 +239,83 @@ unsafe fn half_absorb<const AT: usize>(
     let keep = _mm256_set_epi64x(bit(3), bit(2), bit(1), bit(0));
     for (limb, h) in sums.0.iter_mut().zip(h) {
         store::<AT>(limb, _mm256_and_si256(h, keep));
+    }
+}
+
+/// Adds numbers of three words to sums; either is 0.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn join(sums: &mut Sums, words: &[Limb; 3]) {
+    half_join::<0>(sums, words);
+    half_join::<HALF>(sums, words);
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn half_join<const AT: usize>(sums: &mut Sums, words: &[Limb; 3]) {
+    let [low, high, top] = words.each_ref().map(|word| load::<AT>(word));
+    for (limb, h) in sums.0.iter_mut().zip(limbs(low, high, _mm256_slli_epi64::<40>(top))) {
+        store::<AT>(limb, _mm256_add_epi64(load::<AT>(limb), h));
+    }
+}
+
+/// # Safety
+/// AVX2; the rest as [`crate::lanes::kernel::Kernel::last`].
+#[inline(always)]
+pub(super) unsafe fn last(sums: &mut Sums, powers: &Powers, at: &[*const u8; SUMS], blocks: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match blocks {
+            1 => last_from::<3>(sums, powers, at),
+            2 => last_from::<2>(sums, powers, at),
+            3 => last_from::<1>(sums, powers, at),
+            _ => last_from::<0>(sums, powers, at),
+        }
+    }
+}
+
+/// # Safety
+/// As [`last`].
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn last_from<const FROM: usize>(sums: &mut Sums, powers: &Powers, at: &[*const u8; SUMS]) {
+    // SAFETY: the caller's.
+    unsafe {
+        half_last::<0, FROM>(sums, powers, at);
+        half_last::<HALF, FROM>(sums, powers, at);
+    }
+}
+
+/// # Safety
+/// As [`last`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn half_last<const AT: usize, const FROM: usize>(
+    sums: &mut Sums,
+    powers: &Powers,
+    at: &[*const u8; SUMS],
+) {
+    let mark = _mm256_set1_epi64x(MARK as i64);
+    let mut product = [_mm256_setzero_si256(); 5];
+    for half in FROM / 2..2 {
+        let row = |lane: usize| {
+            let at = at[AT + lane].wrapping_add(32 * half);
+            // SAFETY: the caller's: 64 bytes can be read at each pointer.
+            unsafe { _mm256_loadu_si256(at.cast()) }
+        };
+        let words = turn([row(0), row(1), row(2), row(3)]);
+        for j in FROM.max(2 * half)..2 * half + 2 {
+            let mut block = limbs(words[2 * (j % 2)], words[2 * (j % 2) + 1], mark);
+            if j == FROM {
+                for (limb, sum) in block.iter_mut().zip(&sums.0) {
+                    *limb = _mm256_add_epi64(*limb, load::<AT>(sum));
+                }
+            }
+            multiply::<AT>(&mut product, &block, &powers.powers[j]);
+        }
+    }
+    for (limb, h) in sums.0.iter_mut().zip(reduce(product)) {
+        store::<AT>(limb, h);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hot: 32 blocks of ChaCha20 (RFC 8439 §2.3) side by side, a word of 16 of them in one register.
 //!
-//! 1. Constants, key, counters and nonces into 16 registers; lanes of different packets differ in them.
-//! 2. Ten double rounds: 32 registers hold two states and need no shuffling between rounds.
+//! 1. Constants, key, counters and nonces into 16 registers, twice; lanes of different packets differ in them.
+//! 2. Ten double rounds ([`rounds`](super::rounds)): 32 registers hold two states and need no shuffling between rounds.
 //! 3. The state at the beginning is added, rows turned into columns, so that each register holds a lane's block.
 //! 4. Input is combined and written.
 //!
@@ -10,60 +10,44 @@
 use core::arch::x86_64::*;
 
 use crate::batch::Key;
-use crate::lanes::kernel::{BLOCKS_FEW, CONSTANTS, Group, Segment};
+use crate::lanes::kernel::{BLOCKS_FEW, CONSTANTS, Chains, Group};
 
 type Words = [__m512i; 16];
 
-/// Half of four quarter rounds (RFC 8439 §2.1), columns or diagonals, as text for the assembler.
-macro_rules! half {
-    ($left:literal, $right:literal, $([$a:literal, $b:literal, $c:literal, $d:literal])*) => {
-        concat!(
-            $("vpaddd zmm", $a, ", zmm", $a, ", zmm", $b, "\n",)*
-            $("vpxord zmm", $d, ", zmm", $d, ", zmm", $a, "\n",)*
-            $("vprold zmm", $d, ", zmm", $d, ", ", $left, "\n",)*
-            $("vpaddd zmm", $c, ", zmm", $c, ", zmm", $d, "\n",)*
-            $("vpxord zmm", $b, ", zmm", $b, ", zmm", $c, "\n",)*
-            $("vprold zmm", $b, ", zmm", $b, ", ", $right, "\n",)*
-        )
-    };
+/// Adds the state at the beginning and combines 16 lanes from `$first` with their input. A macro, because a function that the
+/// optimiser does not inline is given 16 registers through memory, at two cycles each.
+macro_rules! combine {
+    ($group:ident, $first:expr, $v:expr, $start:expr) => {{
+        let (mut v, start) = ($v, $start);
+        for (word, start) in v.iter_mut().zip(start) {
+            *word = _mm512_add_epi32(*word, start);
+        }
+        let lanes = $first..$first + BLOCKS_FEW;
+        let places = $group.src[lanes.clone()].iter().zip(&$group.dst[lanes]);
+        for (block, (src, dst)) in columns(v).iter().zip(places) {
+            // SAFETY: 64 bytes can be read at each `src` and written at each `dst`.
+            unsafe {
+                let input = _mm512_loadu_si512(src.cast());
+                _mm512_storeu_si512(dst.cast(), _mm512_xor_si512(*block, input));
+            }
+        }
+    }};
 }
 
-/// Ten double rounds of two states that take turns, from registers to the same registers.
-macro_rules! rounds_of_two {
-    ([$($register:tt $from:expr, $to:expr;)*]) => {
-        core::arch::asm!(
-            // At a cache line, so that its place does not change from build to build; no gain was seen.
-            ".p2align 6",
-            "2:",
-            half!(16, 12, [0, 4, 8, 12] [1, 5, 9, 13] [2, 6, 10, 14] [3, 7, 11, 15]),
-            half!(16, 12, [16, 20, 24, 28] [17, 21, 25, 29] [18, 22, 26, 30] [19, 23, 27, 31]),
-            half!(8, 7, [0, 4, 8, 12] [1, 5, 9, 13] [2, 6, 10, 14] [3, 7, 11, 15]),
-            half!(8, 7, [16, 20, 24, 28] [17, 21, 25, 29] [18, 22, 26, 30] [19, 23, 27, 31]),
-            half!(16, 12, [0, 5, 10, 15] [1, 6, 11, 12] [2, 7, 8, 13] [3, 4, 9, 14]),
-            half!(16, 12, [16, 21, 26, 31] [17, 22, 27, 28] [18, 23, 24, 29] [19, 20, 25, 30]),
-            half!(8, 7, [0, 5, 10, 15] [1, 6, 11, 12] [2, 7, 8, 13] [3, 4, 9, 14]),
-            half!(8, 7, [16, 21, 26, 31] [17, 22, 27, 28] [18, 23, 24, 29] [19, 20, 25, 30]),
-            "dec {left:e}",
-            "jnz 2b",
-            left = inout(reg) 10 => _,
-            $(inout($register) $from => $to,)*
-            options(nomem, nostack, pure),
-        )
-    };
-}
-
-/// Makes the blocks of a group.
+/// Makes the blocks of a group and, if there are 32, carries the chains on.
 ///
 /// # Safety
 /// AVX-512; the rest as [`crate::lanes::kernel::Kernel::chacha`].
 #[inline(always)]
-pub(super) unsafe fn blocks(keys: &[Key], group: &Group) {
+pub(super) unsafe fn blocks(keys: &[Key], group: &Group, chains: &mut Chains) {
     // SAFETY: the caller's.
     unsafe {
         if group.few {
             blocks_of_one(keys, group);
+        } else if group.count == 1 {
+            blocks_of_two::<false>(keys, group, chains);
         } else {
-            blocks_of_two(keys, group);
+            blocks_of_two::<true>(keys, group, chains);
         }
     }
 }
@@ -83,7 +67,7 @@ unsafe fn blocks_of_one(keys: &[Key], group: &Group) {
             $($v[$b] = _mm512_rol_epi32::<$right>(_mm512_xor_si512($v[$b], $v[$c]));)*
         };
     }
-    let start = first_state(keys, group, 0);
+    let start = first_state::<true>(keys, group, 0);
     let mut v = start;
     for _ in 0..10 {
         quarters!(v, 16, 12, [0, 4, 8, 12] [1, 5, 9, 13] [2, 6, 10, 14] [3, 7, 11, 15]);
@@ -91,28 +75,23 @@ unsafe fn blocks_of_one(keys: &[Key], group: &Group) {
         quarters!(v, 16, 12, [0, 5, 10, 15] [1, 6, 11, 12] [2, 7, 8, 13] [3, 4, 9, 14]);
         quarters!(v, 8, 7, [0, 5, 10, 15] [1, 6, 11, 12] [2, 7, 8, 13] [3, 4, 9, 14]);
     }
-    // SAFETY: the caller's.
-    unsafe { combine::<0>(group, v, &start) };
+    combine!(group, 0, v, start);
 }
 
-/// Makes 32 blocks.
-///
-/// The rounds are in assembler, because all 32 registers are taken and their order matters: eight quarter rounds that do not
-/// wait for each other hide that a rotation takes two cycles, in 103 cycles a double round where four of one state take 58
-/// (the ports of Zen 4 allow 96 and 48). The optimiser would put registers aside and order anew.
+/// Makes 32 blocks and carries the chains on. `MANY`: whether the group has more keys than one.
 ///
 /// # Safety
 /// As [`blocks`].
 #[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn blocks_of_two(keys: &[Key], group: &Group) {
-    let a = first_state(keys, group, 0);
-    let b = first_state(keys, group, BLOCKS_FEW);
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
+unsafe fn blocks_of_two<const MANY: bool>(keys: &[Key], group: &Group, chains: &mut Chains) {
+    let a = first_state::<MANY>(keys, group, 0);
+    let b = first_state::<MANY>(keys, group, BLOCKS_FEW);
     let mut v = [_mm512_setzero_si512(); 16];
     let mut w = v;
-    // SAFETY: registers in, registers out.
+    // SAFETY: states in registers; every chain's steps can be read; chains can be written and lie as the assembler wants it.
     unsafe {
-        rounds_of_two!([
+        rounds_and_sums!(chains.0.as_mut_ptr(), [
             "zmm0" a[0], v[0]; "zmm1" a[1], v[1]; "zmm2" a[2], v[2]; "zmm3" a[3], v[3];
             "zmm4" a[4], v[4]; "zmm5" a[5], v[5]; "zmm6" a[6], v[6]; "zmm7" a[7], v[7];
             "zmm8" a[8], v[8]; "zmm9" a[9], v[9]; "zmm10" a[10], v[10]; "zmm11" a[11], v[11];
@@ -123,81 +102,58 @@ unsafe fn blocks_of_two(keys: &[Key], group: &Group) {
             "zmm28" b[12], w[12]; "zmm29" b[13], w[13]; "zmm30" b[14], w[14]; "zmm31" b[15], w[15];
         ]);
     }
-    // SAFETY: the caller's.
-    unsafe {
-        combine::<0>(group, v, &a);
-        combine::<BLOCKS_FEW>(group, w, &b);
-    }
+    combine!(group, 0, v, again::<MANY>(keys, group, 0, a));
+    combine!(group, BLOCKS_FEW, w, again::<MANY>(keys, group, BLOCKS_FEW, b));
 }
 
-/// Adds the state at the beginning and combines 16 lanes from `FIRST` with their input.
-///
-/// # Safety
-/// AVX-512; 64 bytes can be read at each `src` and written at each `dst`.
+/// The state before the first round once more. Where one key is every lane's it is made anew rather than kept, behind the
+/// optimiser's back: to put 64 bytes aside takes two cycles, to read a word into all lanes half of one.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn combine<const FIRST: usize>(group: &Group, mut v: Words, start: &Words) {
-    for (word, start) in v.iter_mut().zip(start) {
-        *word = _mm512_add_epi32(*word, *start);
+fn again<const MANY: bool>(keys: &[Key], group: &Group, from: usize, start: Words) -> Words {
+    if MANY {
+        return start;
     }
-    let lanes = FIRST..FIRST + BLOCKS_FEW;
-    let places = group.src[lanes.clone()].iter().zip(&group.dst[lanes]);
-    for (block, (src, dst)) in columns(v).iter().zip(places) {
-        // SAFETY: the caller's.
-        unsafe {
-            let input = _mm512_loadu_si512(src.cast());
-            _mm512_storeu_si512(dst.cast(), _mm512_xor_si512(*block, input));
-        }
-    }
+    let (keys, group) = core::hint::black_box((keys, group));
+    first_state::<false>(keys, group, from)
 }
 
-/// The state of 16 lanes from `from` before the first round.
+/// The state of 16 lanes from `from` before the first round. `MANY`: whether lanes may have different keys.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn first_state(keys: &[Key], group: &Group, from: usize) -> Words {
-    // The lanes' first segment is the last that begins at or before them.
-    let segments = &group.segments[..group.count];
-    let before = segments.iter().skip(1).take_while(|segment| segment.first as usize <= from).count();
-    let segments = &segments[before..];
-    let first = &segments[0];
+fn first_state<const MANY: bool>(keys: &[Key], group: &Group, from: usize) -> Words {
     let mut v = [_mm512_setzero_si512(); 16];
     for (word, constant) in v[..4].iter_mut().zip(CONSTANTS) {
         *word = _mm512_set1_epi32(constant as i32);
     }
+    // The lanes' first run is the last that begins at or before them.
+    let runs = if MANY { &group.runs[..group.count] } else { &group.runs[..1] };
+    let before = runs.iter().skip(1).take_while(|run| run.first as usize <= from).count();
+    let (first, later) = (&runs[before], &runs[before + 1..]);
     for (word, at) in v[4..12].iter_mut().zip(0..) {
-        *word = _mm512_set1_epi32(key_word(keys, first, at));
+        *word = _mm512_set1_epi32(key_word(keys, first.key, at));
     }
-    // Lane numbers are added below, so a segment's first lane must come out as its counter.
-    v[12] = _mm512_set1_epi32(first.counter.wrapping_sub(first.first) as i32);
-    for (word, nonce) in v[13..].iter_mut().zip(first.nonce) {
-        *word = _mm512_set1_epi32(nonce as i32);
-    }
-    for pair in segments.windows(2) {
-        let (before, segment) = (&pair[0], &pair[1]);
-        if segment.first as usize >= from + BLOCKS_FEW {
+    for run in later {
+        if run.first as usize >= from + BLOCKS_FEW {
             break;
         }
-        // Lanes from here on; a later segment takes its own again.
-        let lanes = (!0u16) << (segment.first as usize - from);
-        if segment.key != before.key {
-            for (word, at) in v[4..12].iter_mut().zip(0..) {
-                *word = _mm512_mask_set1_epi32(*word, lanes, key_word(keys, segment, at));
-            }
-        }
-        let counter = segment.counter.wrapping_sub(segment.first);
-        v[12] = _mm512_mask_set1_epi32(v[12], lanes, counter as i32);
-        for (word, nonce) in v[13..].iter_mut().zip(segment.nonce) {
-            *word = _mm512_mask_set1_epi32(*word, lanes, nonce as i32);
+        // Lanes from here on; a later run takes its own again.
+        let lanes = (!0u16) << (run.first as usize - from);
+        for (word, at) in v[4..12].iter_mut().zip(0..) {
+            *word = _mm512_mask_set1_epi32(*word, lanes, key_word(keys, run.key, at));
         }
     }
-    let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    v[12] = _mm512_add_epi32(v[12], _mm512_add_epi32(lane, _mm512_set1_epi32(from as i32)));
+    for (word, row) in v[12..].iter_mut().zip(&group.rows) {
+        let lanes = &row.0[from..from + BLOCKS_FEW];
+        // SAFETY: 16 words are 64 bytes.
+        *word = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
+    }
     v
 }
 
 #[inline(always)]
-fn key_word(keys: &[Key], segment: &Segment, at: usize) -> i32 {
-    let key = keys[segment.key as usize].bytes();
+fn key_word(keys: &[Key], key: u32, at: usize) -> i32 {
+    let key = keys[key as usize].bytes();
     i32::from_le_bytes([key[4 * at], key[4 * at + 1], key[4 * at + 2], key[4 * at + 3]])
 }
 

@@ -10,7 +10,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::lanes::kernel::{BLOCK_LEN, Block, Marks, STEP_BLOCKS, SUMS, Tags};
+use crate::lanes::kernel::{BLOCK_LEN, Block, MARK, Marks, STEP_BLOCKS, SUMS, Tags};
 
 const MASK_44: i64 = (1 << 44) - 1;
 const MASK_42: i64 = (1 << 42) - 1;
@@ -255,6 +255,54 @@ pub(super) unsafe fn absorb(
     }
     for (limb, h) in sums.0.iter_mut().zip(h) {
         store(limb, _mm512_maskz_mov_epi64(active, h));
+    }
+}
+
+/// Adds numbers of three words to sums; either is 0.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vbmi2")]
+pub(super) fn join(sums: &mut Sums, words: &[Limb; 3]) {
+    let top = _mm512_slli_epi64::<40>(load(&words[2]));
+    for (limb, h) in sums.0.iter_mut().zip(limbs(load(&words[0]), load(&words[1]), top)) {
+        store(limb, _mm512_add_epi64(load(limb), h));
+    }
+}
+
+/// # Safety
+/// AVX-512; the rest as [`crate::lanes::kernel::Kernel::last`].
+#[inline(always)]
+pub(super) unsafe fn last(sums: &mut Sums, powers: &Powers, at: &[*const u8; SUMS], blocks: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match blocks {
+            1 => last_from::<3>(sums, powers, at),
+            2 => last_from::<2>(sums, powers, at),
+            3 => last_from::<1>(sums, powers, at),
+            _ => last_from::<0>(sums, powers, at),
+        }
+    }
+}
+
+/// # Safety
+/// As [`last`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2")]
+unsafe fn last_from<const FROM: usize>(sums: &mut Sums, powers: &Powers, at: &[*const u8; SUMS]) {
+    // SAFETY: the caller's: 64 bytes can be read at each pointer.
+    let words = turn(at.map(|at| unsafe { _mm512_loadu_si512(at.cast()) }));
+    let mark = _mm512_set1_epi64(MARK as i64);
+    let mut product = Product::zero();
+    for j in FROM..STEP_BLOCKS {
+        let mut block = limbs(words[2 * j], words[2 * j + 1], mark);
+        if j == FROM {
+            for (limb, sum) in block.iter_mut().zip(&sums.0) {
+                *limb = _mm512_add_epi64(*limb, load(sum));
+            }
+        }
+        product.add(block, &Multiplier::load(&powers.powers[j]));
+    }
+    for (limb, h) in sums.0.iter_mut().zip(product.reduce()) {
+        store(limb, h);
     }
 }
 

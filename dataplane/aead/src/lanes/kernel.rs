@@ -25,36 +25,120 @@ pub(crate) struct Block(pub(crate) [u8; BLOCK_LEN]);
 
 impl Block {
     pub(crate) const ZERO: Self = Self([0; BLOCK_LEN]);
+
+    /// 8 bytes of the block as a number.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[8 * at..8 * at + 8]);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Puts a number where [`Block::word`] finds it.
+    #[inline(always)]
+    pub(crate) fn put_word(&mut self, at: usize, word: u64) {
+        self.0[8 * at..8 * at + 8].copy_from_slice(&word.to_le_bytes());
+    }
 }
 
-/// Lanes of a [`Group`], from `first` to the next segment's, that share a key and a nonce, with rising block counters.
+/// Lanes of a [`Group`], from `first` to the next run's, that share a key.
 #[derive(Clone, Copy)]
-pub(crate) struct Segment {
+pub(crate) struct Run {
     /// First lane.
     pub(crate) first: u32,
     /// Which of the keys of the call.
     pub(crate) key: u32,
-    /// Block counter of the first lane.
-    pub(crate) counter: u32,
-    /// The nonce as words.
-    pub(crate) nonce: [u32; 3],
 }
 
-impl Segment {
-    pub(crate) const EMPTY: Self = Self { first: 0, key: 0, counter: 0, nonce: [0; 3] };
-}
+/// A word of the state of every lane. What lies behind the last lane means nothing: a row is written in whole vectors.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub(crate) struct Row(pub(crate) [u32; 2 * BLOCKS]);
 
 /// Blocks to be made: what from, and where to.
 ///
 /// Of each lane 64 bytes at `src` are combined with the keystream block and written to `dst`; both may be the same place.
 pub(crate) struct Group {
-    pub(crate) segments: [Segment; BLOCKS],
+    /// Runs of lanes that share a key; the first begins at lane 0.
+    pub(crate) runs: [Run; BLOCKS],
     pub(crate) count: usize,
-    /// Whether only the first [`BLOCKS_FEW`] lanes have work, and segments.
+    /// Block counters and the three words of nonces.
+    pub(crate) rows: [Row; 4],
+    /// Whether only the first [`BLOCKS_FEW`] lanes have work, and runs.
     pub(crate) few: bool,
-    pub(crate) src: [*const u8; BLOCKS],
-    pub(crate) dst: [*mut u8; BLOCKS],
+    /// As with rows, only the first [`BLOCKS`] mean something.
+    pub(crate) src: [*const u8; 2 * BLOCKS],
+    pub(crate) dst: [*mut u8; 2 * BLOCKS],
 }
+
+impl Group {
+    /// A group without work.
+    pub(crate) const EMPTY: Self = Self {
+        runs: [Run { first: 0, key: 0 }; BLOCKS],
+        count: 0,
+        rows: [Row([0; 2 * BLOCKS]); 4],
+        few: false,
+        src: [core::ptr::null(); 2 * BLOCKS],
+        dst: [core::ptr::null_mut(); 2 * BLOCKS],
+    };
+
+    /// Gives `count` lanes from `first` on a key, a nonce and rising block counters.
+    #[inline(always)]
+    pub(crate) fn segment(&mut self, first: usize, count: usize, key: u32, counter: u32, nonce: [u32; 3]) {
+        // A run has a lane at least, so there are at most as many as lanes.
+        if self.count == 0 || self.runs[(self.count - 1) % BLOCKS].key != key {
+            self.runs[self.count % BLOCKS] = Run { first: first as u32, key };
+            self.count += 1;
+        }
+        let first = first % BLOCKS;
+        let [counters, nonces @ ..] = &mut self.rows;
+        if count == 1 {
+            counters.0[first] = counter;
+            nonces.iter_mut().zip(nonce).for_each(|(row, word)| row.0[first] = word);
+            return;
+        }
+        // More than needed, for a length that is known makes vectors of it; later segments take their lanes again.
+        for (i, word) in (0..).zip(&mut counters.0[first..first + BLOCKS]) {
+            *word = counter.wrapping_add(i);
+        }
+        for (row, word) in nonces.iter_mut().zip(nonce) {
+            row.0[first..first + BLOCKS].fill(word);
+        }
+    }
+}
+
+/// Poly1305 sums that a kernel carries on beside the rounds of ChaCha20, one after another by the processor's integer units.
+pub(crate) const CHAINS: usize = 4;
+/// Steps of 64 bytes by which each is carried on.
+pub(crate) const CHAIN_STEPS: usize = 5;
+/// What a chain without work reads.
+static NOTHING: [u8; CHAIN_STEPS * BLOCK_LEN] = [0; CHAIN_STEPS * BLOCK_LEN];
+
+/// A sum to be carried on by [`CHAIN_STEPS`] steps.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub(crate) struct Chain {
+    /// The sum, less than 5 * 2^128 before and afterwards.
+    pub(crate) sum: [u64; 3],
+    /// The multiplier, its bits cleared as RFC 8439 §2.5 wants.
+    pub(crate) r: [u64; 2],
+    /// The multiplier's upper half times 5 / 4: what 2^128 times it comes back as, for its lower two bits are clear.
+    pub(crate) s: u64,
+    /// Where the steps lie.
+    pub(crate) at: *const u8,
+    /// The kernel's own.
+    pub(crate) scratch: u64,
+}
+
+impl Chain {
+    /// A chain that sums up nothing.
+    pub(crate) const IDLE: Self = Self { sum: [0; 3], r: [0; 2], s: 0, at: NOTHING.as_ptr(), scratch: 0 };
+}
+
+/// All chains of a call.
+#[repr(C, align(256))]
+#[derive(Clone, Copy)]
+pub(crate) struct Chains(pub(crate) [Chain; CHAINS]);
 
 /// Bytes to be laid into a block: byte 0 belongs at `offset`, which may be before the block or behind it.
 #[derive(Clone, Copy)]
@@ -125,12 +209,16 @@ pub(crate) trait Kernel: Copy + Sync {
     /// Of the trait.
     unsafe fn enter<R>(work: impl FnOnce() -> R) -> R;
 
-    /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so.
+    /// Whether [`Kernel::chacha`] carries chains on.
+    const CHAINED: bool;
+
+    /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so. Unless it does, a kernel with
+    /// [`Kernel::CHAINED`] also carries every chain on.
     ///
     /// # Safety
     /// Of the lanes that are made, every `src` can be read and every `dst` written for 64 bytes; destinations do not overlap, nor does one overlap a
-    /// source other than its own. Every segment's key is among `keys`.
-    unsafe fn chacha(keys: &[crate::batch::Key], group: &Group);
+    /// source other than its own. Every run's key is among `keys`. Every chain's steps can be read and overlap no destination.
+    unsafe fn chacha(keys: &[crate::batch::Key], group: &Group, chains: &mut Chains);
 
     /// Prepares 8 one-time keys, each the first 32 bytes of its block.
     ///
@@ -151,11 +239,29 @@ pub(crate) trait Kernel: Copy + Sync {
         active: u8,
     );
 
+    /// Adds what chains made to sums: the words of each packet's, the last at most 4. Either is 0.
+    ///
+    /// # Safety
+    /// Of the trait.
+    unsafe fn join(sums: &mut Self::Sums, words: &[[u64; SUMS]; 3]);
+
+    /// Adds the last `blocks` blocks, 1 to 4, of 64 bytes of each packet to its sum.
+    ///
+    /// # Safety
+    /// Every pointer can be read for 64 bytes.
+    unsafe fn last(sums: &mut Self::Sums, powers: &Self::Powers, at: &[*const u8; SUMS], blocks: usize);
+
     /// Makes tags of the sums.
     ///
     /// # Safety
     /// Of the trait.
     unsafe fn finish(sums: &Self::Sums, powers: &Self::Powers) -> Tags;
+
+    /// Empties the vector registers.
+    ///
+    /// # Safety
+    /// Of the trait.
+    unsafe fn forget();
 
     /// Fills a block with what two parts cover, the lengths, and zeroes.
     ///

@@ -8,6 +8,7 @@
 //!
 //! Contains unsafe: calls the kernel with pointers into the arenas.
 
+use crate::lanes::ahead;
 use crate::lanes::kernel::{BLOCK_LEN, Block, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUMS, Tags};
 use crate::lanes::packet::Bytes;
 
@@ -93,14 +94,106 @@ impl<K: Kernel> Desk<K> {
     }
 }
 
+/// Sums of those packets of whom `steps` steps are summed up, joined to the others.
+///
+/// # Safety
+/// As [`even_tags`].
+#[inline(always)]
+unsafe fn join<K: Kernel>(at: usize, steps: &[usize; SUMS], keys: &[&Block; SUMS], desk: &mut Desk<K>) {
+    let mut words = [[0; SUMS]; 3];
+    for lane in 0..SUMS {
+        if steps[lane] == at {
+            [words[0][lane], words[1][lane], words[2][lane]] = ahead::sum(keys[lane]);
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe { K::join(&mut desk.sums, &words) };
+}
+
+/// Tags of 1..=8 texts of `len` bytes without associated data, of which the first `steps` are summed up already.
+///
+/// # Safety
+/// The processor has the kernel; texts can be read; there are as many keys and steps as texts; sums stand behind keys where
+/// there are steps.
+#[inline(always)]
+pub(crate) unsafe fn even_tags<K: Kernel>(
+    texts: &[*const u8],
+    len: usize,
+    steps: &[usize],
+    keys: &[&Block],
+    desk: &mut Desk<K>,
+) -> Tags {
+    let count = texts.len().min(keys.len()).min(steps.len()).min(SUMS);
+    let text: [*const u8; SUMS] = core::array::from_fn(|lane| texts[if lane < count { lane } else { 0 }]);
+    let keys: [&Block; SUMS] = core::array::from_fn(|lane| keys[if lane < count { lane } else { 0 }]);
+    let steps: [usize; SUMS] = core::array::from_fn(|lane| steps[if lane < count { lane } else { 0 }]);
+    // SAFETY: the caller's.
+    unsafe { K::powers(&mut desk.powers, keys) };
+    desk.sums = K::SUMS;
+    let (least, most) = steps.iter().fold((steps[0], steps[0]), |(l, m), of| (l.min(*of), m.max(*of)));
+    if least < most {
+        // A four may be ahead of the other: the other is brought to the same step first, alone.
+        if least > 0 {
+            // SAFETY: the caller's.
+            unsafe { join::<K>(least, &steps, &keys, desk) };
+        }
+        let behind = (0..SUMS).fold(0, |lanes, lane| lanes | u8::from(steps[lane] == least) << lane);
+        let at = text.map(|text| text.wrapping_add(least * BLOCK_LEN));
+        // SAFETY: so many steps lie in each text, for all are of equal length.
+        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, most - least, &Marks::ALL, behind) };
+    }
+    if most > 0 {
+        // SAFETY: the caller's.
+        unsafe { join::<K>(most, &steps, &keys, desk) };
+    }
+    let whole = len / BLOCK_LEN;
+    if whole > most {
+        let at = text.map(|text| text.wrapping_add(most * BLOCK_LEN));
+        // SAFETY: so many steps lie in each text.
+        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, whole - most, &Marks::ALL, 0xff) };
+    }
+    // What is left are less than 64 bytes and the lengths: 1 to 5 blocks.
+    let rest = len % BLOCK_LEN;
+    let lengths = Lengths { at: STEP_BLOCKS - 1, aad: 0, text: len as u64 };
+    let nothing = Part { ptr: core::ptr::null(), len: 0, offset: 0 };
+    let mut blocks = rest.div_ceil(SUM_LEN) + 1;
+    if rest > 0 {
+        let offset = (STEP_BLOCKS.saturating_sub(blocks) * SUM_LEN) as isize;
+        for (slot, text) in desk.slots.iter_mut().zip(&text[..count]) {
+            let part = Part { ptr: text.wrapping_add(whole * BLOCK_LEN), len: rest, offset };
+            // SAFETY: the rest of the text can be read.
+            unsafe { K::stage(slot, [part, nothing], (blocks <= STEP_BLOCKS).then_some(lengths)) };
+        }
+    }
+    let slot =
+        |lane: usize, slots: &[Block; SUMS]| (&raw const slots[if lane < count { lane } else { 0 }]).cast();
+    let mut at: [*const u8; SUMS] = core::array::from_fn(|lane| slot(lane, &desk.slots));
+    if blocks > STEP_BLOCKS {
+        // SAFETY: slots are 64 bytes.
+        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, 1, &Marks::ALL, 0xff) };
+        blocks = 1;
+    }
+    if blocks == 1 {
+        // Nothing but lengths, which are everyone's.
+        // SAFETY: there is no part to be read.
+        unsafe { K::stage(&mut desk.slots[0], [nothing; 2], Some(lengths)) };
+        at = [(&raw const desk.slots[0]).cast(); SUMS];
+    }
+    // SAFETY: slots are 64 bytes.
+    unsafe {
+        K::last(&mut desk.sums, &desk.powers, &at, blocks);
+        K::finish(&desk.sums, &desk.powers)
+    }
+}
+
 /// Tags of 1..=8 messages. Lanes without a message repeat the first one's.
 ///
 /// # Safety
 /// The processor has the kernel; associated data and text of each message can be read.
 #[inline(always)]
-pub(crate) unsafe fn tags<K: Kernel>(messages: &mut [Message], keys: &[Block], desk: &mut Desk<K>) -> Tags {
+pub(crate) unsafe fn tags<K: Kernel>(messages: &mut [Message], keys: &[&Block], desk: &mut Desk<K>) -> Tags {
     let count = messages.len().min(keys.len()).min(SUMS);
-    let key = |lane: usize| &keys[if lane < count { lane } else { 0 }];
+    let key = |lane: usize| keys[if lane < count { lane } else { 0 }];
     // SAFETY: the caller's.
     unsafe { K::powers(&mut desk.powers, core::array::from_fn(key)) };
     desk.sums = K::SUMS;

@@ -15,6 +15,7 @@
 //!
 //! Contains unsafe: pointers into checked arenas go to the stream and the tags, and secrets on the stack are erased.
 
+mod ahead;
 pub(crate) mod kernel;
 mod mac;
 mod packet;
@@ -29,7 +30,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{optimization_barrier, zeroize_stack};
 
 use crate::batch::{BATCH_MAX, Key, OpenDesc, SealDesc, SealInPlaceDesc};
-use crate::lanes::kernel::{BLOCKS, Block, Kernel, SUMS, Tags};
+use crate::lanes::kernel::{BLOCKS, Block, CHAINS, Chain, Chains, Kernel, SUMS, Tags};
 use crate::lanes::mac::{Desk, Message};
 use crate::lanes::packet::{Bytes, Packet};
 use crate::lanes::stream::Stream;
@@ -53,6 +54,7 @@ impl<K: Kernel> Lanes<K> {
 struct Secrets<K: Kernel> {
     one_time: [MaybeUninit<Block>; BATCH_MAX],
     slots: [Block; BLOCKS],
+    chains: Chains,
     desk: Desk<K>,
     used: usize,
 }
@@ -62,9 +64,17 @@ impl<K: Kernel> Secrets<K> {
         Self {
             one_time: [MaybeUninit::uninit(); BATCH_MAX],
             slots: [Block::ZERO; BLOCKS],
+            chains: Chains([Chain::IDLE; CHAINS]),
             desk: Desk::new(),
             used,
         }
+    }
+}
+
+impl<K: Kernel> Secrets<K> {
+    fn desks(&mut self) -> (stream::Desk<'_>, &mut Desk<K>) {
+        let Self { one_time, slots, chains, desk, used } = self;
+        (stream::Desk { one_time: &mut one_time[..*used], slots, chains }, desk)
     }
 }
 
@@ -72,10 +82,13 @@ impl<K: Kernel> Drop for Secrets<K> {
     fn drop(&mut self) {
         self.one_time[..self.used].fill(MaybeUninit::new(Block::ZERO));
         self.slots = [Block::ZERO; BLOCKS];
+        self.chains = Chains([Chain::IDLE; CHAINS]);
         self.desk = Desk::new();
         optimization_barrier(self);
         // The frames of the kernels lay below, with what they spilled.
         zeroize_stack::<FRAMES_LEN>();
+        // SAFETY: secrets are made where the kernel is there.
+        unsafe { K::forget() };
     }
 }
 
@@ -94,31 +107,25 @@ impl<K: Kernel> Lanes<K> {
     unsafe fn seal_all(keys: &[Key], packets: &mut [Packet]) {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
-        let Secrets { one_time, slots, desk, .. } = &mut secrets;
-        let mut stream = Stream::new(keys, slots);
-        for (packet, block) in packets.iter().zip(one_time.iter_mut()) {
-            // SAFETY: `self` proves the kernel (so below); the block is written before `flush` returns.
-            unsafe { stream.one_time_key::<K>(packet, block.as_mut_ptr()) };
-        }
+        let (desk, mac) = secrets.desks();
+        let mut stream = Stream::new(keys, packets, desk, true);
+        // SAFETY: `self` proves the kernel (so below).
+        unsafe { stream.one_time_keys::<K>() };
         let mut tagged = 0;
         for packet in packets.iter() {
             // SAFETY: the caller's.
             unsafe { stream.text::<K>(packet) };
-            if stream.finished() >= tagged + SUMS {
-                let range = tagged..tagged + SUMS;
-                let one_time = &one_time[range.clone()];
+            while stream.finished::<K>() >= tagged + SUMS {
                 // SAFETY: a finished packet's output is written, and its one-time key was before.
-                unsafe { put_tags::<K>(&packets[range], one_time, desk) };
+                unsafe { put_tags::<K>(&mut stream, packets, tagged, mac) };
                 tagged += SUMS;
             }
         }
         // SAFETY: the caller's.
         unsafe { stream.flush::<K>() };
         while tagged < packets.len() {
-            let range = tagged..packets.len().min(tagged + SUMS);
-            let one_time = &one_time[range.clone()];
             // SAFETY: everything is finished.
-            unsafe { put_tags::<K>(&packets[range], one_time, desk) };
+            unsafe { put_tags::<K>(&mut stream, packets, tagged, mac) };
             tagged += SUMS;
         }
     }
@@ -131,20 +138,18 @@ impl<K: Kernel> Lanes<K> {
     unsafe fn open_all(keys: &[Key], packets: &mut [Packet]) -> u64 {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
-        let Secrets { one_time, slots, desk, .. } = &mut secrets;
-        let mut stream = Stream::new(keys, slots);
-        for (packet, block) in packets.iter().zip(one_time.iter_mut()) {
-            // SAFETY: `self` proves the kernel (so below); the block is written before `flush` returns.
-            unsafe { stream.one_time_key::<K>(packet, block.as_mut_ptr()) };
-        }
+        let (desk, mac) = secrets.desks();
+        let mut stream = Stream::new(keys, packets, desk, false);
+        // SAFETY: `self` proves the kernel (so below); the packets' texts are there.
+        unsafe { stream.one_time_keys::<K>() };
         // SAFETY: the blocks are still there.
         unsafe { stream.flush::<K>() };
+        stream.all_ready();
         let mut opened = 0;
-        let mut checked = 0;
-        for (packets, one_time) in packets.chunks(SUMS).zip(one_time.chunks(SUMS)) {
+        for first in (0..packets.len()).step_by(SUMS) {
             // SAFETY: the texts can be read; the one-time keys are made.
-            let tags = unsafe { tags_of::<K>(packets, one_time, desk) };
-            for (lane, packet) in packets.iter().enumerate() {
+            let tags = unsafe { tags_of::<K>(&mut stream, packets, first, mac) };
+            for (lane, packet) in packets[first..].iter().take(SUMS).enumerate() {
                 // SAFETY: the tag lies behind the text, within the arena.
                 let tag = unsafe { packet.dst.add(packet.len).cast::<[u64; 2]>().read_unaligned() };
                 // Both halves, whatever the first says: the optimiser would ask one after the other if it saw through this,
@@ -153,13 +158,11 @@ impl<K: Kernel> Lanes<K> {
                 let high = tags.high[lane].ct_eq(&u64::from_le(tag[1]));
                 if bool::from(low & high) {
                     opened |= 1 << packet.index;
-                    // SAFETY: the caller's.
+                    // SAFETY: the caller's; the packet was left above.
                     unsafe { stream.text::<K>(packet) };
                 }
             }
-            checked += packets.len();
         }
-        debug_assert_eq!(checked, packets.len());
         // SAFETY: the caller's.
         unsafe { stream.flush::<K>() };
         opened
@@ -173,39 +176,44 @@ fn sort(packets: &mut [Packet]) {
     }
 }
 
-/// Tags of at most 8 packets whose ciphertext lies at `dst`.
+/// Tags of at most 8 packets from `first` on, whose ciphertext lies at `dst`.
 ///
 /// # Safety
 /// The processor has the kernel, the texts can be read, the one-time keys are made.
 #[inline(always)]
 unsafe fn tags_of<K: Kernel>(
+    stream: &mut Stream,
     packets: &[Packet],
-    one_time: &[MaybeUninit<Block>],
+    first: usize,
     desk: &mut Desk<K>,
 ) -> Tags {
-    let mut messages: ArrayVec<Message, SUMS> = packets
-        .iter()
-        .map(|packet| {
-            let text = Bytes { ptr: packet.dst, len: packet.len };
-            Message::new(packet.aad, text)
-        })
-        .collect();
-    // SAFETY: the caller's; the one-time keys were made, so they are initialised.
-    unsafe {
-        let one_time = core::slice::from_raw_parts(one_time.as_ptr().cast(), one_time.len());
-        mac::tags::<K>(&mut messages, one_time, desk)
+    let packets = &packets[first..packets.len().min(first + SUMS)];
+    // SAFETY: the caller's.
+    unsafe { stream.leave(first + SUMS) };
+    // SAFETY: the caller's.
+    let (one_time, steps): (ArrayVec<&Block, SUMS>, ArrayVec<usize, SUMS>) =
+        (first..first + packets.len()).map(|at| unsafe { stream.one_time(at) }).unzip();
+    if ahead::are_even(packets) {
+        let texts: ArrayVec<*const u8, SUMS> = packets.iter().map(|packet| packet.dst.cast_const()).collect();
+        // SAFETY: the caller's.
+        return unsafe { mac::even_tags::<K>(&texts, packets[0].len, &steps, &one_time, desk) };
     }
+    debug_assert!(steps.iter().all(|steps| *steps == 0), "only even packets are summed up ahead");
+    let message = |packet: &Packet| Message::new(packet.aad, Bytes { ptr: packet.dst, len: packet.len });
+    let mut messages: ArrayVec<Message, SUMS> = packets.iter().map(message).collect();
+    // SAFETY: the caller's.
+    unsafe { mac::tags::<K>(&mut messages, &one_time, desk) }
 }
 
-/// Puts tags behind at most 8 packets.
+/// Puts tags behind at most 8 packets from `first` on.
 ///
 /// # Safety
 /// As [`tags_of`]; the tags' places can be written.
 #[inline(always)]
-unsafe fn put_tags<K: Kernel>(packets: &[Packet], one_time: &[MaybeUninit<Block>], desk: &mut Desk<K>) {
+unsafe fn put_tags<K: Kernel>(stream: &mut Stream, packets: &[Packet], first: usize, desk: &mut Desk<K>) {
     // SAFETY: the caller's.
-    let tags = unsafe { tags_of::<K>(packets, one_time, desk) };
-    for (lane, packet) in packets.iter().enumerate() {
+    let tags = unsafe { tags_of::<K>(stream, packets, first, desk) };
+    for (lane, packet) in packets[first..].iter().take(SUMS).enumerate() {
         let tag = [tags.low[lane].to_le(), tags.high[lane].to_le()];
         // SAFETY: the tag's place lies behind the text, within the arena.
         unsafe { packet.dst.add(packet.len).cast::<[u64; 2]>().write_unaligned(tag) };

@@ -7,8 +7,8 @@
 use crate::batch::Key;
 use crate::lanes::Lanes;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CONSTANTS, Group, Kernel, Lengths, Marks, Part, STEP_BLOCKS, SUMS,
-    Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CHAIN_STEPS, CONSTANTS, Chain, Chains, Group, Kernel, Lengths,
+    Marks, Part, STEP_BLOCKS, SUMS, Tags,
 };
 
 const MASK_26: u64 = (1 << 26) - 1;
@@ -94,6 +94,29 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[8 * at..][..8].try_into().unwrap())
 }
 
+/// # Safety
+/// The chain's steps can be read.
+unsafe fn carry_on(chain: &mut Chain) {
+    let [h0, h1, h2] = chain.sum;
+    // Limbs of 26 bits; what is above 2^130 stays in the last.
+    let mut h = limbs(h0, h1);
+    h[4] += h2 << 24;
+    let r = limbs(chain.r[0], chain.r[1]);
+    assert_eq!(chain.s, chain.r[1] / 4 * 5);
+    for block in 0..CHAIN_STEPS * STEP_BLOCKS {
+        // SAFETY: the caller's.
+        let bytes = unsafe { chain.at.add(16 * block).cast::<[u8; 16]>().read() };
+        let mut number = limbs(word(&bytes, 0), word(&bytes, 1));
+        number[4] |= 1 << 24;
+        h.iter_mut().zip(number).for_each(|(h, number)| *h += number);
+        h = times(h, r);
+    }
+    let h = carry(h);
+    let low = h.iter().take(4).rev().fold(0_u128, |sum, limb| sum << 26 | u128::from(*limb));
+    let (low, over) = low.overflowing_add(u128::from(h[4]) << 104);
+    chain.sum = [low as u64, (low >> 64) as u64, (h[4] >> 24) + u64::from(over)];
+}
+
 impl Kernel for Portable {
     type Powers = Powers;
     type Sums = [Number; SUMS];
@@ -110,18 +133,25 @@ impl Kernel for Portable {
         work()
     }
 
-    unsafe fn chacha(keys: &[Key], group: &Group) {
-        let segments = &group.segments[..group.count];
+    const CHAINED: bool = true;
+
+    unsafe fn chacha(keys: &[Key], group: &Group, chains: &mut Chains) {
+        let runs = &group.runs[..group.count];
         for lane in 0..if group.few { BLOCKS_FEW } else { BLOCKS } {
-            let of = |segment: &&crate::lanes::kernel::Segment| segment.first as usize <= lane;
-            let segment = segments.iter().rev().find(of).unwrap();
-            let counter = segment.counter.wrapping_add(lane as u32 - segment.first);
-            let mut block = chacha_block(&keys[segment.key as usize], counter, segment.nonce);
+            let run = runs.iter().rev().find(|run| run.first as usize <= lane).unwrap();
+            let [counter, nonce @ ..] = group.rows.each_ref().map(|row| row.0[lane]);
+            let mut block = chacha_block(&keys[run.key as usize], counter, nonce);
             // SAFETY: the caller's: 64 bytes can be read at `src` and written at `dst`.
             unsafe {
                 let input = group.src[lane].cast::<[u8; BLOCK_LEN]>().read();
                 block.iter_mut().zip(input).for_each(|(byte, input)| *byte ^= input);
                 group.dst[lane].cast::<[u8; BLOCK_LEN]>().write(block);
+            }
+        }
+        if !group.few {
+            for chain in &mut chains.0 {
+                // SAFETY: the caller's.
+                unsafe { carry_on(chain) };
             }
         }
     }
@@ -160,6 +190,29 @@ impl Kernel for Portable {
             }
         }
     }
+
+    unsafe fn join(sums: &mut Self::Sums, words: &[[u64; SUMS]; 3]) {
+        for (lane, h) in sums.iter_mut().enumerate() {
+            let mut sum = limbs(words[0][lane], words[1][lane]);
+            sum[4] += words[2][lane] << 24;
+            h.iter_mut().zip(sum).for_each(|(h, sum)| *h += sum);
+        }
+    }
+
+    unsafe fn last(sums: &mut Self::Sums, powers: &Powers, at: &[*const u8; SUMS], blocks: usize) {
+        for (lane, h) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's: 64 bytes can be read.
+            let bytes = unsafe { at[lane].cast::<[u8; BLOCK_LEN]>().read() };
+            for j in STEP_BLOCKS - blocks..STEP_BLOCKS {
+                let mut block = limbs(word(&bytes, 2 * j), word(&bytes, 2 * j + 1));
+                block[4] |= 1 << 24;
+                h.iter_mut().zip(block).for_each(|(h, block)| *h += block);
+                *h = times(*h, powers.0[lane].0);
+            }
+        }
+    }
+
+    unsafe fn forget() {}
 
     unsafe fn finish(sums: &Self::Sums, powers: &Powers) -> Tags {
         let mut tags = Tags { low: [0; SUMS], high: [0; SUMS] };

@@ -103,6 +103,38 @@ fn batches_of_every_size_of_equal_and_of_mixed_packets_are_right() {
     }
 }
 
+/// Long packets of equal length, whose sums are begun beside the blocks of others: batches that end within an eight or a four,
+/// lengths with any number of blocks behind the last 64 bytes, and eights that are not even beside others that are.
+#[test]
+fn long_packets_of_equal_length_are_right_in_batches_of_every_size() {
+    let mut random = Random(8);
+    let keys = random.keys(64);
+    let providers = providers();
+    let lengths = [319, 320, 384, 512, 560, 607, 1_023, 1_024, 1_420, 1_440, 2_900, 9_000];
+    for size in 1..=64 {
+        for len in [lengths[size % 12], lengths[random.below(12)]] {
+            let odd = random.below(3 * size);
+            let packets: Vec<Packet> = (0..size)
+                .map(|i| {
+                    let aad = random.bytes(if i == odd { 32 } else { 0 });
+                    let len = if i + 1 == odd { len - 1 } else { len };
+                    let key = if size % 3 == 0 { random.below(64) } else { size % 64 };
+                    Packet::new(&keys, 0, key as u32, random.next(), &aad, &random.bytes(len))
+                })
+                .collect();
+            let layout = Layout {
+                first: random.below(64),
+                gap: random.below(40),
+                head: random.below(140),
+                backwards: random.below(2) == 0,
+            };
+            for provider in &providers {
+                check(&**provider, 0, &keys, layout, &packets);
+            }
+        }
+    }
+}
+
 /// Associated data of every length up to 130 beside text of another.
 #[test]
 fn associated_data_of_any_length_is_authenticated() {

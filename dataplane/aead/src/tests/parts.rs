@@ -6,7 +6,7 @@ use core::arch::x86_64::_rdtsc;
 use core::hint::black_box;
 
 use super::*;
-use crate::lanes::kernel::{BLOCKS, Block, Group, Kernel, Marks, SUMS, Segment};
+use crate::lanes::kernel::{BLOCKS, Block, CHAINS, Chain, Chains, Group, Kernel, Marks, SUMS};
 
 /// Cycles of the time stamp counter for one call, the least of many.
 fn least(mut call: impl FnMut()) -> f64 {
@@ -48,26 +48,20 @@ fn parts<K: Kernel>() {
     let base: *mut u8 = arena.as_mut_ptr().cast();
     let clock = clock();
     println!("{}: {clock:.2} core cycles per TSC cycle", K::LABEL);
-    let mut group = Group {
-        segments: [Segment::EMPTY; BLOCKS],
-        count: 1,
-        few: false,
-        src: [base.cast_const(); BLOCKS],
-        dst: [base; BLOCKS],
-    };
+    let mut group = Group::EMPTY;
     for lane in 0..BLOCKS {
         group.src[lane] = base.wrapping_add(8_192 + lane * 64 + 8);
         group.dst[lane] = base.wrapping_add(lane * 64 + 16);
     }
-    for count in [1, 2, 32] {
-        group.count = count;
-        for (first, segment) in (0..).zip(&mut group.segments) {
-            segment.first = first;
-            segment.key = first % 2;
+    let mut chains = Chains([Chain::IDLE; CHAINS]);
+    for runs in [1, 2, 32] {
+        group.count = 0;
+        for run in 0..runs {
+            group.segment(run * BLOCKS / runs, BLOCKS / runs, run as u32 % 2, 1, [0; 3]);
         }
         // SAFETY: pointers lie in the arena; the processor was asked.
-        let cycles = clock * least(|| unsafe { K::chacha(&keys, &group) });
-        println!("  chacha, {count} packets and keys: {cycles:.0} cycles, {:.3} per byte", cycles / 2048.0);
+        let cycles = clock * least(|| unsafe { K::chacha(&keys, &group, &mut chains) });
+        println!("  chacha, {runs} runs of keys: {cycles:.0} cycles, {:.3} per byte", cycles / 2048.0);
     }
     let mut powers = K::POWERS;
     // SAFETY: the processor was asked.

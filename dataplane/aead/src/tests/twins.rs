@@ -6,8 +6,8 @@
 
 use super::*;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, Group, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUMS,
-    Segment, Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CHAIN_STEPS, CHAINS, Chain, Chains, Group, Kernel, Lengths, MARK,
+    Marks, Part, STEP_BLOCKS, SUMS, Tags,
 };
 use crate::lanes::portable::Portable;
 
@@ -31,25 +31,19 @@ fn chacha<K: Kernel>() {
     let mut random = Random(30);
     let keys = random.keys(4);
     for round in 0..200 {
-        let mut group = Group {
-            segments: [Segment::EMPTY; BLOCKS],
-            count: 0,
-            few: round % 5 == 0,
-            src: [core::ptr::null(); BLOCKS],
-            dst: [core::ptr::null_mut(); BLOCKS],
-        };
+        let mut group = Group::EMPTY;
+        group.few = round % 5 == 0;
+        // Keys change at some segments, at all, or never.
+        let key_max = 1 + round % 4;
         let mut first = 0;
         let lanes = if group.few { BLOCKS_FEW } else { BLOCKS };
         while first < lanes {
-            group.segments[group.count] = Segment {
-                first: first as u32,
-                key: random.below(4) as u32,
-                // Counters wrap in some rounds.
-                counter: if round % 3 == 0 { u32::MAX - 5 } else { random.next() as u32 },
-                nonce: [random.next() as u32, random.next() as u32, random.next() as u32],
-            };
-            group.count += 1;
-            first += 1 + random.below(if round % 2 == 0 { 24 } else { 3 });
+            // Counters wrap in some rounds.
+            let counter = if round % 3 == 0 { u32::MAX - 5 } else { random.next() as u32 };
+            let nonce = [random.next() as u32, random.next() as u32, random.next() as u32];
+            let count = (1 + random.below(if round % 2 == 0 { 24 } else { 3 })).min(lanes - first);
+            group.segment(first, count, random.below(key_max) as u32, counter, nonce);
+            first += count;
         }
         let input = random.bytes(BLOCKS * BLOCK_LEN + 64);
         let (mut got, mut want) = (vec![0; BLOCKS * BLOCK_LEN], vec![0; BLOCKS * BLOCK_LEN]);
@@ -57,15 +51,46 @@ fn chacha<K: Kernel>() {
             group.src[lane] = input.as_ptr().wrapping_add(lane * BLOCK_LEN + round % 64);
             group.dst[lane] = want.as_mut_ptr().wrapping_add(lane * BLOCK_LEN);
         }
+        let text = random.bytes(CHAINS * 500);
+        let mut got_chains = chains(&mut random, &text);
+        let mut want_chains = got_chains;
         // SAFETY: pointers lie in the vectors above.
-        unsafe { Portable::chacha(&keys, &group) };
+        unsafe { Portable::chacha(&keys, &group, &mut want_chains) };
         for lane in 0..BLOCKS {
             group.dst[lane] = got.as_mut_ptr().wrapping_add(lane * BLOCK_LEN);
         }
         // SAFETY: as above; the processor was asked.
-        unsafe { K::chacha(&keys, &group) };
+        unsafe { K::chacha(&keys, &group, &mut got_chains) };
         assert_eq!(got, want, "{} round {round}", K::LABEL);
+        if K::CHAINED {
+            for (got, want) in got_chains.0.iter().zip(&want_chains.0) {
+                assert!(got.sum[2] <= 4);
+                assert_eq!(modulo(got.sum), modulo(want.sum), "{} round {round}", K::LABEL);
+            }
+        }
     }
+}
+
+/// Chains over parts of a text, with any sums and multipliers, some of them at limits.
+fn chains(random: &mut Random, text: &[u8]) -> Chains {
+    let mut chains = Chains([Chain::IDLE; CHAINS]);
+    for chain in &mut chains.0 {
+        let words = edgy(random, 40);
+        let word = |at: usize| u64::from_le_bytes(words[8 * at..8 * at + 8].try_into().unwrap());
+        chain.sum = [word(0), word(1), word(2) % 5];
+        chain.r = [word(3) & 0x0fff_fffc_0fff_ffff, word(4) & 0x0fff_fffc_0fff_fffc];
+        chain.s = chain.r[1] / 4 * 5;
+        chain.at = text[random.below(text.len() - CHAIN_STEPS * BLOCK_LEN)..].as_ptr();
+    }
+    chains
+}
+
+/// A number below 5 * 2^128 modulo 2^130 - 5, as its upper and lower half.
+fn modulo(sum: [u64; 3]) -> (u64, u128) {
+    let low = u128::from(sum[1]) << 64 | u128::from(sum[0]);
+    let (low, carry) = low.overflowing_add(u128::from(sum[2] / 4) * 5);
+    let high = sum[2] % 4 + u64::from(carry);
+    if high > 3 || high == 3 && low >= u128::MAX - 4 { (high - 3, low.wrapping_add(5)) } else { (high, low) }
 }
 
 #[test]
@@ -88,7 +113,18 @@ fn tags<K: Kernel>(seed: u64) -> Tags {
     let mut random = Random(seed);
     let keys: Vec<Block> = (0..SUMS).map(|_| block(&edgy(&mut random, 64))).collect();
     let (mut powers, mut sums) = (K::POWERS, K::SUMS);
-    // SAFETY: the processor was asked (so below).
+    if random.below(2) == 0 {
+        let [mut low, mut high, mut top] = [[0; SUMS]; 3];
+        for ((low, high), top) in low.iter_mut().zip(&mut high).zip(&mut top) {
+            let bytes = edgy(&mut random, 24);
+            let word = |at: usize| u64::from_le_bytes(bytes[8 * at..8 * at + 8].try_into().unwrap());
+            (*low, *high, *top) = (word(0), word(1), word(2) % 5);
+        }
+        let words = [low, high, top];
+        // SAFETY: the processor was asked (so below).
+        unsafe { K::join(&mut sums, &words) };
+    }
+    // SAFETY: as above.
     unsafe { K::powers(&mut powers, core::array::from_fn(|lane| &keys[lane])) };
     for _ in 0..1 + random.below(4) {
         let steps = 1 + random.below(6);
@@ -105,6 +141,13 @@ fn tags<K: Kernel>(seed: u64) -> Tags {
         let active = if random.below(3) == 0 { random.next() as u8 } else { 0xff };
         // SAFETY: each text has `steps` times 64 bytes.
         unsafe { K::absorb(&mut sums, &powers, &at, steps, &marks, active) };
+    }
+    let blocks = random.below(5);
+    if blocks > 0 {
+        let texts: Vec<Vec<u8>> = (0..SUMS).map(|_| edgy(&mut random, BLOCK_LEN)).collect();
+        let at = core::array::from_fn(|lane| texts[lane].as_ptr());
+        // SAFETY: each text has 64 bytes.
+        unsafe { K::last(&mut sums, &powers, &at, blocks) };
     }
     // SAFETY: the processor was asked.
     unsafe { K::finish(&sums, &powers) }

@@ -1,0 +1,186 @@
+//! Hot: Poly1305 of packets whose tags are not made yet, carried on beside the rounds of ChaCha20 ([`Chains`]).
+//!
+//! 1. Packets are taken by fours, in order, as soon as their ciphertext is there.
+//! 2. With each full group of blocks, each of the four is carried on by 5 steps of 64 bytes, from the beginning of its text.
+//! 3. After five eighths of their steps the next four come: that is what fits beside the blocks of as much text.
+//!
+//! What is left of a packet, its end with the lengths among it, is [`mac`](super::mac)'s, which begins with the sum of here.
+//!
+//! Contains unsafe: one-time keys, which are not initialised from the beginning, are read.
+
+use core::mem::MaybeUninit;
+
+use crate::batch::BATCH_MAX;
+use crate::lanes::kernel::{BLOCK_LEN, Block, CHAIN_STEPS, CHAINS, Chain, Chains, SUMS};
+use crate::lanes::packet::Packet;
+
+/// RFC 8439 §2.5: the bits of r that count.
+const CLAMP: [u64; 2] = [0x0fff_fffc_0fff_ffff, 0x0fff_fffc_0fff_fffc];
+/// Where in the block of a packet's one-time key its sum is kept: behind the 32 bytes of the key.
+const SUM_AT: usize = 4;
+
+/// How far sums are.
+pub(crate) struct Ahead {
+    /// The first packet of the four.
+    first: usize,
+    /// How often the four were carried on, and will be.
+    rounds: u32,
+    rounds_max: u32,
+    /// Whether the chains hold the four.
+    taken: bool,
+    /// Times each four was carried on.
+    done: [u32; BATCH_MAX / CHAINS],
+}
+
+impl Ahead {
+    pub(crate) fn new(packets: &[Packet]) -> Self {
+        let mut ahead =
+            Self { first: 0, rounds: 0, rounds_max: 0, taken: false, done: [0; BATCH_MAX / CHAINS] };
+        ahead.begin(packets, 0);
+        ahead
+    }
+
+    /// Every packet before this one is carried on no more.
+    #[inline(always)]
+    pub(crate) fn passed(&self) -> usize {
+        self.first
+    }
+
+    /// Carries packets before `packet`, which begins a four or ends the batch, on no more.
+    ///
+    /// # Safety
+    /// As [`Ahead::take`].
+    #[inline(always)]
+    pub(crate) unsafe fn skip_to(
+        &mut self,
+        packets: &[Packet],
+        packet: usize,
+        one_time: &mut [MaybeUninit<Block>],
+        chains: &mut Chains,
+    ) {
+        if self.first < packet {
+            // SAFETY: the caller's.
+            unsafe { self.release(one_time, chains) };
+            self.begin(packets, packet);
+        }
+    }
+
+    /// Goes to the four that `packet` begins, or past those of which nothing is to be summed up.
+    #[inline(always)]
+    fn begin(&mut self, packets: &[Packet], packet: usize) {
+        self.first = packet;
+        self.rounds = 0;
+        self.rounds_max = rounds(packets, packet);
+        while self.rounds_max == 0 && self.first < packets.len() {
+            self.first += CHAINS;
+            self.rounds_max = rounds(packets, self.first);
+        }
+    }
+
+    /// Puts the next sums into chains, of the packets before `ready`, whose ciphertext and one-time keys are there.
+    ///
+    /// # Safety
+    /// The one-time keys of packets before `ready` are initialised.
+    #[inline(always)]
+    pub(crate) unsafe fn take(
+        &mut self,
+        packets: &[Packet],
+        ready: usize,
+        one_time: &[MaybeUninit<Block>],
+        chains: &mut Chains,
+    ) {
+        let end = packets.len().min(self.first + CHAINS);
+        if self.taken || self.first >= end || end > ready {
+            return;
+        }
+        self.taken = true;
+        let four = packets[self.first..end].iter().zip(&one_time[self.first..end]);
+        for (chain, (packet, block)) in chains.0.iter_mut().zip(four) {
+            // SAFETY: the caller's.
+            let block = unsafe { block.assume_init_ref() };
+            let r = [block.word(0) & CLAMP[0], block.word(1) & CLAMP[1]];
+            *chain = Chain { r, s: r[1] + (r[1] >> 2), at: packet.dst, ..Chain::IDLE };
+        }
+    }
+
+    /// Says that the chains were carried on.
+    ///
+    /// # Safety
+    /// As [`Ahead::take`].
+    #[inline(always)]
+    pub(crate) unsafe fn carried_on(
+        &mut self,
+        packets: &[Packet],
+        one_time: &mut [MaybeUninit<Block>],
+        chains: &mut Chains,
+    ) {
+        if !self.taken {
+            return;
+        }
+        self.rounds += 1;
+        if self.rounds == self.rounds_max {
+            // SAFETY: the caller's.
+            unsafe { self.skip_to(packets, self.first + CHAINS, one_time, chains) };
+            return;
+        }
+        let count = packets.len() - self.first;
+        for chain in chains.0.iter_mut().take(count) {
+            chain.at = chain.at.wrapping_add(CHAIN_STEPS * BLOCK_LEN);
+        }
+    }
+
+    /// Takes the sums back from the chains.
+    ///
+    /// # Safety
+    /// As [`Ahead::take`].
+    #[inline(always)]
+    unsafe fn release(&mut self, one_time: &mut [MaybeUninit<Block>], chains: &mut Chains) {
+        if !self.taken {
+            return;
+        }
+        self.taken = false;
+        self.done[self.first / CHAINS % (BATCH_MAX / CHAINS)] = self.rounds;
+        for (chain, block) in chains.0.iter_mut().zip(&mut one_time[self.first..]) {
+            // SAFETY: the caller's.
+            let block = unsafe { block.assume_init_mut() };
+            for (i, word) in chain.sum.into_iter().enumerate() {
+                block.put_word(SUM_AT + i, word);
+            }
+            *chain = Chain::IDLE;
+        }
+    }
+
+    /// Steps of a packet that are summed up.
+    #[inline(always)]
+    pub(crate) fn steps(&self, packet: usize) -> usize {
+        self.done[packet / CHAINS % (BATCH_MAX / CHAINS)] as usize * CHAIN_STEPS
+    }
+}
+
+/// The sum of what [`Ahead::steps`] says, of a packet whose one-time key is in this block.
+#[inline(always)]
+pub(crate) fn sum(block: &Block) -> [u64; 3] {
+    core::array::from_fn(|i| block.word(SUM_AT + i))
+}
+
+/// How often the four from `first` on are to be carried on: not at all, unless the eight that they belong to are of equal
+/// length and without associated data, for [`mac`](super::mac) begins with sums only there.
+#[inline(always)]
+fn rounds(packets: &[Packet], first: usize) -> u32 {
+    let eight = first / SUMS * SUMS;
+    let eight = &packets[eight.min(packets.len())..packets.len().min(eight + SUMS)];
+    if !are_even(eight) {
+        return 0;
+    }
+    let steps = eight.first().map_or(0, |packet| packet.len / BLOCK_LEN);
+    // Four chains of 5 steps in a group of 32 blocks: an eighth of the steps is 5 eighths of the work. Rounded, but never
+    // more than there are. Texts have less than 2^32 bytes.
+    ((steps + 4) / 8).min(steps / CHAIN_STEPS) as u32
+}
+
+/// Whether packets are of equal length and without associated data.
+#[inline(always)]
+pub(crate) fn are_even(packets: &[Packet]) -> bool {
+    let len = packets.first().map_or(0, |packet| packet.len);
+    packets.iter().all(|packet| packet.len == len && packet.aad.len == 0)
+}
