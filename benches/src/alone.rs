@@ -162,6 +162,7 @@ fn shard(peers: u32, far: bool, now: Instant, tx: &mut Arena) -> Shard<Null> {
             send: Key::new([1; 32]),
             recv: Key::new([1; 32]),
             role: Role::Initiator,
+            begun: now,
             created: now,
         };
         let (response, keep_next): (Option<(FourTuple, HandshakeBytes)>, bool) = (None, false);

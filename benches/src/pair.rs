@@ -85,8 +85,15 @@ impl Pair {
                 Role::Responder => (keys[1].clone(), keys[0].clone()),
             };
             let prefix = IpPrefix::new(IpAddr::V4(inner(number)), 32).expect("a host is a prefix");
-            let keypair =
-                Keypair { local_index: index, remote_index: index, send, recv, role, created: self.now };
+            let keypair = Keypair {
+                local_index: index,
+                remote_index: index,
+                send,
+                recv,
+                role,
+                begun: self.now,
+                created: self.now,
+            };
             let commands = [
                 Command::AddInterface {
                     interface: INTERFACE,

@@ -170,6 +170,19 @@ mod tests {
         assert!(all.iter().all(|connection| connection >> 23 == 1));
     }
 
+    // WG-57
+    #[test]
+    fn wg_57_a_million_peers_of_one_core_are_told_apart_by_their_indices() {
+        let (mut taken, mut random) = connections(0);
+        let peers = crate::node::Limits::default().peers as u32;
+        assert!(peers >= 1_000_000 && peers <= taken.per_core_max());
+        let all: Vec<u32> =
+            (0..peers).map(|slot| taken.take(Instant::ZERO, CoreId(0), slot, &mut random)).collect();
+        for (slot, connection) in all.into_iter().enumerate() {
+            assert_eq!(taken.slot_of(compose(connection, 200)), Some(slot as u32));
+        }
+    }
+
     #[test]
     fn a_released_connection_rests_for_five_seconds() {
         // 16 core bits leave 8 random ones, so that every connection of a core comes up soon.

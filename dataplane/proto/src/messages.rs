@@ -74,9 +74,12 @@ pub struct Keypair {
     pub recv: Key,
     /// Which end we were.
     pub role: Role,
-    /// From when on its age counts: where we initiated, when the initiation was sent; where we answered, when we did. So the
-    /// initiator, who has to renew the session, never takes it to be younger than the responder does, however late the
-    /// response is taken in.
+    /// From when on the age counts of what we send: where we initiated, when the initiation was sent; where we answered, when
+    /// we did. So the initiator, who has to renew the session, never takes it to be younger than the responder does, however
+    /// late the response is taken in.
+    pub begun: Instant,
+    /// When the handshake ended here: the age of what we receive counts from then. It is never before `begun` of the other
+    /// end, so what one end still sends the other still takes.
     pub created: Instant,
 }
 

@@ -104,3 +104,8 @@ fn an_empty_datagram_before_one_that_is_handed_to_another_core_is_not_taken_for_
 fn a_response_that_waited_for_a_stalled_control_thread_makes_no_young_session_seed_2262() {
     storm(2262..2263);
 }
+
+#[test]
+fn ends_that_use_each_others_session_after_a_late_response_begin_anew_seed_344() {
+    storm(344..345);
+}

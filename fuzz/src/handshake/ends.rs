@@ -83,9 +83,9 @@ pub(super) fn dropped(node: &Node) -> u64 {
 pub(super) struct Session(Keypair);
 
 impl Session {
-    fn parts(&self) -> (u32, u32, [u8; 32], [u8; 32], Role, Instant) {
-        let Keypair { local_index, remote_index, send, recv, role, created } = &self.0;
-        (*local_index, *remote_index, *send.bytes(), *recv.bytes(), *role, *created)
+    fn parts(&self) -> (u32, u32, [u8; 32], [u8; 32], Role, [Instant; 2]) {
+        let Keypair { local_index, remote_index, send, recv, role, begun, created } = &self.0;
+        (*local_index, *remote_index, *send.bytes(), *recv.bytes(), *role, [*begun, *created])
     }
 
     /// A packet that we seal reaches the other end, and one of theirs reaches us. A responder may only answer.

@@ -240,7 +240,7 @@ impl Node {
             attempt: None,
             initiated: None,
             kept: None,
-            kept_taken: None,
+            taken_over_next: None,
             completed: None,
             cookie: None,
             answered: None,

@@ -8,8 +8,9 @@
 //! 2. The other end keeps what the response to its own initiation gave it for a while, without using it. The prevailing
 //!    session is usually confirmed within that time, and the kept one is erased.
 //! 3. If it is not, its response was lost; the kept session is taken after all, and nobody had to wait for a retry.
-//! 4. If it is confirmed after that, only its first data was lost or late, and each end may now send by the other's session.
-//!    One more handshake, by the same end, puts an end to it.
+//! 4. If it is confirmed after that, only its first data was lost or late, and each end may now send by the session that the
+//!    other one began: neither would renew it. One more handshake, by the same end, puts an end to it. The same holds where
+//!    the response came too late to be kept.
 //!
 //! An end that has just answered also waits that little before it begins a handshake of its own.
 //!
@@ -77,15 +78,15 @@ impl Node {
     pub(super) fn take_kept(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let Some(kept) = peer.kept.take() else { return };
-        peer.kept_taken = Some(now);
         self.take_begun(now, id, true, kept.fresh);
     }
 
-    /// A session that we answered was confirmed: erases the one that was kept, or, if it is in use, has both replaced.
+    /// A session that we answered was confirmed: erases the one that was kept, or, if one is in use that we began meanwhile, has
+    /// both replaced.
     pub(super) fn settle_crossing(&mut self, now: Instant, id: PeerId) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.kept = None;
-        if peer.kept_taken.take().is_some_and(|taken| now.since(taken) <= CROSSING) {
+        if peer.taken_over_next.take().is_some_and(|taken| now.since(taken) <= CROSSING) {
             self.attempt(now, id.slot);
         }
     }
@@ -94,6 +95,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let Fresh { keypair, from, unix_ns } = fresh;
         peer.completed = Some(now);
+        peer.taken_over_next = (keep_next && peer.sessions.awaits_confirmation()).then_some(now);
         peer.sessions.install(crate::index::session_of(keypair.local_index), Role::Initiator, keep_next);
         peer.counters.last_handshake_unix_ns.store(unix_ns, core::sync::atomic::Ordering::Relaxed);
         let command = Command::InstallKeypair { peer: id, keypair, response: None, keep_next, from, unix_ns };

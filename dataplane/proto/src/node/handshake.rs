@@ -175,6 +175,7 @@ impl Node {
             send: keys.send,
             recv: keys.recv,
             role: Role::Responder,
+            begun: now,
             created: now,
         });
         peer.note_handshake(arrived);
@@ -200,11 +201,11 @@ impl Node {
         let own = *own.ok_or(DropReason::HandshakeUnmatched)?.public();
         let peer = self.peers.get_mut(id).ok_or(DropReason::HandshakeUnmatched)?;
         let sent = peer.attempt.as_ref().and_then(|attempt| attempt.sent.as_ref());
-        let Some(created) = sent.filter(|sent| sent.local_index == local_index).map(|sent| sent.at) else {
+        let Some(begun) = sent.filter(|sent| sent.local_index == local_index).map(|sent| sent.at) else {
             return Err(DropReason::HandshakeUnmatched);
         };
         // After a stall, or a sleep of the machine. A session that is due to be renewed is of no use: the attempt goes on.
-        if now.since(created) >= REKEY_AFTER_TIME {
+        if now.since(begun) >= REKEY_AFTER_TIME {
             return Err(DropReason::HandshakeUnmatched);
         }
         peer.attempt = None;
@@ -215,7 +216,8 @@ impl Node {
             send: keys.send,
             recv: keys.recv,
             role: Role::Initiator,
-            created,
+            begun,
+            created: now,
         });
         self.set_timer(id.slot, None);
         self.begun_session(now, id, &own, Fresh { keypair, from: arrived.tuple, unix_ns });

@@ -149,8 +149,8 @@ pub(super) struct Peer {
     pub(super) initiated: Option<Instant>,
     /// A session that we began, kept unused for a moment (WG-31).
     pub(super) kept: Option<Box<Kept>>,
-    /// When one that was kept was taken after all.
-    pub(super) kept_taken: Option<Instant>,
+    /// When one that we began was taken although one that we had answered could still be confirmed.
+    pub(super) taken_over_next: Option<Instant>,
     /// When the last session was proved by both ends.
     pub(super) completed: Option<Instant>,
     pub(super) cookie: Option<HeldCookie>,

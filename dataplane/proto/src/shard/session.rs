@@ -149,18 +149,17 @@ impl Sessions {
     /// Makes a session of a keypair. Allocates when there were never so many.
     pub(super) fn insert(&mut self, keypair: &Keypair) -> u32 {
         let initiator = keypair.role == Role::Initiator;
-        let after = |span| if initiator { keypair.created + span } else { Instant::FAR };
+        let after = |span| if initiator { keypair.begun + span } else { Instant::FAR };
         let session = self.free.pop().unwrap_or_else(|| self.grow());
-        let expires = keypair.created + REJECT_AFTER_TIME;
         self.list[session as usize] = Session {
-            expires,
+            expires: keypair.created + REJECT_AFTER_TIME,
             refresh: after(REFRESH_ON_RECEIVE),
             replay: Replay::default(),
             sending: Sending {
                 session,
                 remote_index: keypair.remote_index,
                 counter: 0,
-                expires,
+                expires: keypair.begun + REJECT_AFTER_TIME,
                 rekey: after(REKEY_AFTER_TIME),
             },
             window: replay::EMPTY,

@@ -93,6 +93,21 @@ fn a_confirmation_that_comes_after_all_has_both_sessions_replaced_by_the_same_en
     assert_eq!(crossing.second_at_first, PeerId::default());
 }
 
+// WG-31, WG-32
+#[test]
+fn a_response_too_late_to_be_kept_and_a_confirmation_after_it_have_both_sessions_replaced_too() {
+    // Otherwise each end uses the session that the other one began, and nobody renews either.
+    let mut crossing = crossing();
+    let [(_, of_first), (prevailing, _)] = crossing.answered();
+    crossing.second.take(at(3.2), 1, &of_first);
+    let (ours, keep_next, _) = keypairs(crossing.second.commands()).pop().unwrap();
+    assert_eq!((ours.role, keep_next), (Role::Initiator, true), "taken at once");
+    let confirmed = Event::Confirmed { peer: crossing.first_at_second, local_index: prevailing.local_index };
+    crossing.second.node.handle_event(at(3.3), CoreId(0), confirmed);
+    crossing.second.run_until(at(6.0));
+    assert_eq!(crossing.second.messages().len(), 1);
+}
+
 // WG-31
 #[test]
 fn who_has_just_answered_waits_for_the_confirmation_before_it_initiates() {

@@ -243,6 +243,7 @@ impl Pair {
             send: send.clone(),
             recv: recv.clone(),
             role,
+            begun: self.now,
             created: self.now,
         };
         [

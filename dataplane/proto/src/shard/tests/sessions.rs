@@ -186,6 +186,31 @@ fn wg_34_either_side_asks_for_a_new_session_after_two_to_the_60_messages() {
     }
 }
 
+// WG-32, WG-35
+#[test]
+fn wg_35_what_an_initiator_sends_counts_from_its_initiation_and_what_it_receives_from_the_response() {
+    let mut pair = Pair::connected();
+    pair.pass(secs(60));
+    let [mut ours, theirs] = pair.keypairs(A);
+    // The initiation left 60 s ago; the other end has answered at once, but nobody has looked at that until now.
+    ours.begun = ours.created - secs(60);
+    pair.install(B, theirs, false);
+    pair.take(B);
+    pair.install(A, ours, false);
+    pair.carry(A);
+    let wants = |pair: &mut Pair| pair.sides[A].events().len();
+    pair.now += secs(59);
+    assert_eq!((pair.send(A, &udp4(1, 2, 64, 7)), wants(&mut pair)), (Outcome::Queued, 0));
+    pair.now += secs(1);
+    assert_eq!((pair.send(A, &udp4(1, 2, 64, 7)), wants(&mut pair)), (Outcome::Queued, 1), "renewed");
+    pair.carry(A);
+    pair.now += secs(60);
+    assert_eq!(pair.send(A, &udp4(1, 2, 64, 7)), Outcome::Staged, "180 s after the initiation");
+    pair.now += secs(59);
+    pair.send(B, &udp4(2, 1, 64, 7));
+    assert_eq!(pair.carry(B).len(), 1, "the other end may still send");
+}
+
 // WG-35
 #[test]
 fn wg_35_a_session_is_refused_both_ways_after_180_s() {
