@@ -13,6 +13,8 @@ pub enum Mutation {
     SwallowDelivered,
     /// It comes out with a byte that was not sent.
     Alter,
+    /// Something else comes out, which nobody sent.
+    Invent,
     /// It comes out behind the one that came after it.
     Swap,
     /// The tag of a datagram is not looked at.
@@ -27,4 +29,6 @@ pub enum Mutation {
     LoseUnrecorded,
     /// Nothing gets through to the host, ever.
     Isolate,
+    /// A worker always says that it has one thing more to do.
+    NeverRest,
 }

@@ -79,6 +79,22 @@ fn a_packet_that_comes_out_changed_is_found() {
 }
 
 #[test]
+fn a_packet_that_nobody_sent_is_found() {
+    is_found(
+        Mutation::Invent,
+        |violation| matches!(violation, Violation::Invented { host } if host == "bob"),
+    );
+}
+
+#[test]
+fn a_worker_that_always_has_one_thing_more_to_do_is_found() {
+    is_found(
+        Mutation::NeverRest,
+        |violation| matches!(violation, Violation::Restless { host } if host == "bob"),
+    );
+}
+
+#[test]
 fn a_packet_that_overtakes_another_of_its_flow_is_found() {
     is_found(Mutation::Swap, |violation| matches!(violation, Violation::Overtaken { .. }));
 }

@@ -55,6 +55,8 @@ pub(crate) struct Engine {
     moved: Vec<(CoreId, HandOff)>,
     unsent: u64,
     peers: u64,
+    /// A defect on purpose.
+    pub(crate) never_rests: bool,
 }
 
 impl Engine {
@@ -81,6 +83,7 @@ impl Engine {
             moved: Vec::new(),
             unsent: 0,
             peers: 0,
+            never_rests: false,
         };
         let socket = Some(SocketId(0));
         engine.apply(
@@ -134,7 +137,7 @@ impl Engine {
         let cores = self.cores.len();
         let first = random.small(cores as u64) as usize;
         for _ in 0..TURNS_MAX {
-            let mut busy = false;
+            let mut busy = self.never_rests;
             for at in 0..cores {
                 busy |= self.turn((first + at) % cores, now, random, out);
             }

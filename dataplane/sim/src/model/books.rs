@@ -127,3 +127,78 @@ impl Wire {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Books and account of a host with one peer that agree, all numbers different.
+    fn agreed() -> (Books, Account) {
+        let account = Account {
+            rx_packets: 100,
+            rx_keepalives: 20,
+            rx_handshakes: 3,
+            tx_packets: 200,
+            tx_keepalives: 40,
+            tx_handshakes: 5,
+            foreign: 7,
+            dropped_in: 11,
+            dropped_out: 13,
+            unsent: 0,
+            peers: 1,
+            bytes: BYTES_BASE,
+        };
+        let books =
+            Books { offered: 213, delivered: 100, datagrams: 141, data: 200, keepalives: 40, handshakes: 5 };
+        (books, account)
+    }
+
+    /// What is said of books that do not balance.
+    fn said(change: impl FnOnce(&mut Books, &mut Account)) -> &'static str {
+        let (mut books, mut account) = agreed();
+        change(&mut books, &mut account);
+        match books.audit("alice", &account) {
+            Ok(_) => "all is well",
+            Err(Violation::Unaccounted { what, .. } | Violation::Unbounded { what, .. }) => what,
+            Err(_) => "something else",
+        }
+    }
+
+    #[test]
+    fn each_of_the_sums_is_found_when_it_does_not_balance() {
+        assert_eq!(said(|_, _| {}), "all is well");
+        assert_eq!(said(|books, _| books.datagrams += 1), "datagrams received");
+        assert_eq!(said(|_, account| account.foreign += 1), "datagrams received");
+        assert_eq!(said(|_, account| account.dropped_in -= 1), "datagrams received");
+        assert_eq!(said(|books, _| books.delivered -= 1), "packets delivered");
+        assert_eq!(said(|books, _| books.data += 1), "datagrams with packets sent");
+        assert_eq!(said(|books, _| books.keepalives += 1), "keepalives sent");
+        assert_eq!(said(|books, _| books.handshakes -= 1), "handshake messages sent");
+        assert_eq!(said(|books, _| books.offered -= 1), "packets sent");
+        assert_eq!(said(|_, account| account.dropped_out += 1), "packets sent");
+    }
+
+    #[test]
+    fn what_waits_and_what_is_kept_may_be_just_so_much() {
+        assert_eq!(said(|books, _| books.offered += 128), "all is well");
+        assert_eq!(said(|books, _| books.offered += 129), "waiting packets");
+        assert_eq!(said(|_, account| account.bytes = BYTES_BASE + BYTES_PER_PEER), "all is well");
+        assert_eq!(said(|_, account| account.bytes = BYTES_BASE + BYTES_PER_PEER + 1), "bytes");
+        let (mut books, account) = agreed();
+        books.offered += 2;
+        assert_eq!(books.audit("alice", &account), Ok(2));
+    }
+
+    #[test]
+    fn each_loss_of_the_network_has_to_be_recorded() {
+        let whole =
+            Wire { sent: 10, injected: 2, duplicated: 3, arrived: 9, in_flight: 1, ..Wire::default() };
+        for at in 0..Loss::COUNT {
+            let mut wire = whole;
+            wire.lost[at] = 5;
+            assert_eq!(wire.audit(), Ok(()));
+            wire.lost[at] = 4;
+            assert!(matches!(wire.audit(), Err(Violation::Unaccounted { seen: 15, counted: 14, .. })));
+        }
+    }
+}

@@ -10,6 +10,7 @@ use super::{Child, Event, Failure, HostId, Network};
 use crate::host::{Delivered, Effects};
 use crate::model::Violation;
 use crate::mutation::Mutation;
+use crate::packet::headers_len;
 use crate::trace::What;
 
 /// How often the books of all are looked at.
@@ -84,9 +85,11 @@ impl Network {
 
     /// Lets the workers of a host work.
     pub(super) fn work_host(&mut self, host: u8) -> Result<(), Box<Failure>> {
+        let mutation = self.mutated(host);
         let here = &mut self.hosts[usize::from(host)];
         let clock = here.clock(self.now);
         let Some(engine) = &mut here.engine else { return Ok(()) };
+        engine.never_rests = mutation == Some(Mutation::NeverRest);
         let rests = engine.work(clock, &mut self.random, &mut self.effects);
         self.settle(host, rests.is_ok())
     }
@@ -143,6 +146,8 @@ impl Network {
                     *byte ^= 1;
                 }
             }
+            // The number of the packet is among what is overwritten.
+            Some(Mutation::Invent) => delivered.bytes[headers_len(false)..].fill(0),
             Some(Mutation::AcceptForged) => delivered.arrival.intact = false,
             Some(Mutation::Swap) => match self.held.take() {
                 Some(held) => {
