@@ -10,7 +10,7 @@ from . import MutationError
 from .patch import apply
 from .source import is_test_code
 
-BUILD_MAX_S, TEST_MAX_S = 900, 120
+BUILD_MAX_S, TEST_MAX_S = 1800, 120
 PANIC = re.compile(r"panicked at ([^\s:]+):(\d+):\d+:\n([^\n]*)")
 
 
@@ -45,8 +45,11 @@ class Work:
     def build(self, package):
         """Builds the unit tests of a package; the program. Raises MutationError with the first error of the compiler."""
         command = ["cargo", "test", "--quiet", "--package", package, "--lib", "--no-run", "--message-format=json"]
-        done = subprocess.run(command, cwd=self.copy, env=self.environment, capture_output=True, text=True,
-                              timeout=BUILD_MAX_S)
+        try:
+            done = subprocess.run(command, cwd=self.copy, env=self.environment, capture_output=True, text=True,
+                                  timeout=BUILD_MAX_S)
+        except subprocess.TimeoutExpired:
+            raise MutationError(f"{package} was not built within {BUILD_MAX_S} s, which proves nothing") from None
         messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode != 0:
             texts = [m["message"]["rendered"] for m in messages if m.get("message", {}).get("level") == "error"]
