@@ -6,6 +6,7 @@ use std::panic;
 use std::path::{Path, PathBuf};
 
 use dataplane_fuzz::TARGETS;
+use sha1::{Digest, Sha1};
 
 /// Most files of a corpus, and bytes of one: what is committed is minimised, and runs with every test.
 const FILES_MAX: usize = 320;
@@ -13,6 +14,14 @@ const FILE_LEN_MAX: u64 = 8 * 1024;
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+/// Whether a name is, or ends behind a dash with the first eight digits of, the SHA-1 of what is in the file: as libFuzzer names
+/// what it finds, so that an input that was damaged is noticed.
+fn is_named_after(name: &str, data: &[u8]) -> bool {
+    let digest: String = Sha1::digest(data).iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = name.rsplit('-').next().unwrap_or(name);
+    told.len() >= 8 && digest.starts_with(told)
 }
 
 /// Names and contents of a target's inputs.
@@ -37,6 +46,14 @@ fn inputs(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, String> {
             )));
         }
         let data = fs::read(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !is_named_after(&name, &data) {
+            return Err(wrong(
+                "is not what it is named after: take it back from the history; a new one is called NAME- and the first \
+                 eight digits that sha1sum says of it"
+                    .into(),
+            ));
+        }
         found.push((path, data));
     }
     match found.len() {
@@ -79,11 +96,17 @@ fn a_corrupt_corpus_is_named_with_its_file() {
     std::os::unix::fs::symlink("nowhere", folder.join("link")).expect("a link");
     assert!(said().contains("link: an input is a plain file"), "{}", said());
     fs::remove_file(folder.join("link")).expect("a link");
+    // The SHA-1 of nothing; of what a bit makes of it; and a name that tells nothing.
+    for (name, data) in [("bent-da39a3ee", &[1][..]), ("bent", &[]), ("da39a3e", &[])] {
+        fs::write(folder.join(name), data).expect("a file");
+        assert!(said().contains(&format!("{name}: is not what it is named after")), "{}", said());
+        fs::remove_file(folder.join(name)).expect("a file");
+    }
     for number in 0..=FILES_MAX {
-        fs::write(folder.join(number.to_string()), []).expect("a file");
+        fs::write(folder.join(format!("{number}-da39a3ee")), []).expect("a file");
     }
     assert!(said().contains("321 inputs"), "{}", said());
-    fs::remove_file(folder.join("0")).expect("a file");
+    fs::remove_file(folder.join("0-da39a3ee")).expect("a file");
     assert_eq!(inputs(&folder).map(|found| found.len()), Ok(FILES_MAX));
     fs::remove_dir_all(&folder).expect("the folder");
 }
