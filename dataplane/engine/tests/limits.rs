@@ -7,7 +7,9 @@ fn set_files(limit: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(limit), ..getrlimit(Resource::Nofile) }).unwrap();
 }
 
-/// FT-5: the message names the limit and what to do about it, and nothing stays behind.
+/// FT-5: the message names the limit and what to do about it, and nothing stays behind. Open files are the limit that there is:
+/// nothing of an engine over sockets is locked into memory (`dataplane doctor` says so), and who locks rings or frames sizes
+/// that. A relay's answer at its limit is the relay's.
 #[test]
 fn a_limit_on_open_files_is_named_with_its_remedy() {
     let (engine, _events) = Engine::builder().workers(Workers::Count(2)).start().unwrap();

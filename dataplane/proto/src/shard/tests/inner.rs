@@ -31,7 +31,7 @@ fn ip6(host: u8) -> [u8; 16] {
     bytes
 }
 
-// WG-50
+// WG-50: the whole row, as long as no control layer can ask for another first nibble: `controller::Output` has nothing to ask by.
 #[test]
 fn wg_50_an_inner_version_other_than_4_and_6_is_dropped() {
     let mut pair = Pair::connected();

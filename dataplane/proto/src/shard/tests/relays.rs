@@ -53,7 +53,10 @@ fn dx_8_a_peer_whose_nat_gives_it_port_3478_is_spoken_to_directly() {
     assert_eq!(pair.sides[B].all_drops(), []);
 }
 
-// DX-9: no path leads over a relay yet, so every relay is one that is gone, and there are no 64 addresses to remember.
+// DX-9: what holds whoever sends it: STUN and ChannelData that belong to nothing are counted apart, and what they carry is not
+// opened; from an address that nobody knows WireGuard is a peer's. What waits for paths over relays: that the last 64 of their
+// addresses are remembered, that what comes late from these has a counter of its own, and that bare WireGuard from them is
+// dropped too. Until then no address was ever a relay's.
 #[test]
 fn dx_9_what_a_relay_that_is_gone_still_sends_is_counted_apart_and_what_it_carries_is_not_opened() {
     let mut pair = Pair::connected();
