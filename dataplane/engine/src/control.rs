@@ -21,7 +21,7 @@ use crate::engine::{Drained, EndReason, Shared};
 use crate::error::InterfaceError;
 use crate::events::{Degradation, Event, EventSender};
 use crate::handle::{Change, InterfaceSnapshot};
-use crate::interface::Interface;
+use crate::interface::{InnerSide, Interface};
 use crate::link::{Drain, DropSignal, WorkerCommand, WorkerLink};
 use crate::opened::Opened;
 use crate::outer::AnyOuter;
@@ -91,6 +91,15 @@ pub(crate) enum Request {
         peer: Option<PeerId>,
         controller: Box<dyn Controller>,
         reply: Reply<Result<(), InterfaceError>>,
+    },
+    SetInner {
+        interface: InterfaceId,
+        inner: InnerSide,
+        reply: Reply<Result<Option<String>, InterfaceError>>,
+    },
+    NetworkChanged {
+        interface: InterfaceId,
+        reply: Reply<()>,
     },
     EraseSessions {
         reply: Reply<()>,
@@ -445,6 +454,14 @@ impl Control {
             Request::SetController { interface, peer, controller, reply } => {
                 let set = self.set_controller(interface, peer, controller, controllers);
                 self.answer(reply, set);
+            }
+            Request::SetInner { interface, inner, reply } => {
+                let set = self.set_inner(interface, inner);
+                self.answer(reply, set);
+            }
+            Request::NetworkChanged { interface, reply } => {
+                self.node.network_changed(clock::now(), interface);
+                self.answer(reply, ());
             }
             Request::EraseSessions { reply } => {
                 self.node.handle_suspend();

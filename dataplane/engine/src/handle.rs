@@ -11,6 +11,7 @@ use crate::applied::{self, Applied};
 use crate::config::Offloads;
 use crate::control::Request;
 use crate::error::{InterfaceError, Stopped};
+use crate::interface::InnerSide;
 use crate::peer::{Desired, Peer};
 use crate::reconcile::Reconciled;
 
@@ -148,6 +149,30 @@ impl InterfaceHandle {
     /// [`Stopped`].
     pub fn set_mtu(&self, mtu: u16) -> Result<Applied<Result<(), InterfaceError>>, Stopped> {
         self.ask(|interface, reply| Request::SetMtu { interface, mtu, reply })
+    }
+
+    /// Gives it another inner side in the place of the one that it has, or that is gone ([`Event::InterfaceGone`]); its peers and
+    /// their sessions stay, as does its MTU. The answer is the name of the TUN device, if it is one: [`InterfaceHandle::device_name`]
+    /// goes on telling the first.
+    ///
+    /// [`Event::InterfaceGone`]: crate::Event::InterfaceGone
+    ///
+    /// # Errors
+    /// [`Stopped`]; the answer says why the inner side could not be opened, and the old one stays.
+    pub fn set_inner(
+        &self,
+        inner: InnerSide,
+    ) -> Result<Applied<Result<Option<String>, InterfaceError>>, Stopped> {
+        self.ask(|interface, reply| Request::SetInner { interface, inner, reply })
+    }
+
+    /// Tells it that the network of this machine has changed: a link came up, an address was added. Handshakes that wait are
+    /// tried again as soon as they may be, and peers with a persistent keepalive are sent one at once. Sockets are not touched.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn network_changed(&self) -> Result<Applied<()>, Stopped> {
+        self.ask(|interface, reply| Request::NetworkChanged { interface, reply })
     }
 
     /// Removes it: its peers, its sockets, its TUN device where the engine made it.

@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::controllers::{Controllers, ToControllers};
 use crate::error::InterfaceError;
 use crate::handle::{Change, InterfaceSnapshot};
-use crate::interface::{Interface, Kind};
+use crate::interface::{InnerSide, Interface, Kind};
 use crate::link::{DropSignal, WorkerCommand};
 use crate::outer::{AnySockets, OpenRequest, OuterGroup};
 use crate::peer::{Desired, Peer};
@@ -100,10 +100,7 @@ impl Control {
         self.interfaces.insert(id, opened);
         let controller = controller.unwrap_or_else(|| Box::new(Fixed::new()));
         controllers.send(ToControllers::Set(id, controller));
-        for (number, (inner, readable)) in queues.into_iter().enumerate() {
-            let command = WorkerCommand::AddInner { interface: id, inner, readable };
-            self.give_waiting(CoreId(number as u8), command);
-        }
+        self.give_inner(id, queues);
         if let Some(group) = group {
             self.adopt(id, group);
         }
@@ -213,6 +210,45 @@ impl Control {
         Ok(())
     }
 
+    /// Gives an interface another inner side, in the place of one that is gone or is not wanted any more. Its peers and their
+    /// sessions stay. Returns the name of the device, where it is one.
+    pub(crate) fn set_inner(
+        &mut self,
+        id: InterfaceId,
+        inner: InnerSide,
+    ) -> Result<Option<String>, InterfaceError> {
+        let mtu = self.node.snapshot(id).ok_or(InterfaceError::Unknown)?.mtu;
+        let (mut device, queues) = self.open_inner(id, inner.0)?;
+        if let Some(device) = &mut device {
+            device.set_mtu(u32::from(mtu))?;
+        }
+        let name = device.as_ref().map(|device| device.name().to_owned());
+        self.remove_inner(id);
+        if let Some(opened) = self.interfaces.get_mut(&id) {
+            opened.device = device;
+        }
+        self.give_inner(id, queues);
+        Ok(name)
+    }
+
+    /// Has every worker let go of its queue of an inner side.
+    fn remove_inner(&mut self, id: InterfaceId) {
+        let done = DropSignal::new(std::thread::current());
+        for number in 0..self.links.len() {
+            let command = WorkerCommand::RemoveInner { interface: id, _done: Arc::clone(&done) };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+        wait_for(done);
+    }
+
+    /// Gives every worker its queue of an inner side.
+    fn give_inner(&mut self, id: InterfaceId, queues: Queues) {
+        for (number, (inner, readable)) in queues.into_iter().enumerate() {
+            let command = WorkerCommand::AddInner { interface: id, inner, readable };
+            self.give_waiting(CoreId(number as u8), command);
+        }
+    }
+
     pub(crate) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> Result<(), InterfaceError> {
         let opened = self.interfaces.get_mut(&id).ok_or(InterfaceError::Unknown)?;
         self.node.apply(clock::now(), &[NodeChange::SetMtu { interface: id, mtu }])?;
@@ -315,12 +351,7 @@ impl Control {
         }
         self.node.apply(clock::now(), &[NodeChange::RemoveInterface { interface: id }])?;
         self.close_sockets(id);
-        let done = DropSignal::new(std::thread::current());
-        for number in 0..self.links.len() {
-            let command = WorkerCommand::RemoveInner { interface: id, _done: Arc::clone(&done) };
-            self.give_waiting(CoreId(number as u8), command);
-        }
-        wait_for(done);
+        self.remove_inner(id);
         controllers.send(ToControllers::Remove(id));
         self.interfaces.remove(&id);
         Ok(())

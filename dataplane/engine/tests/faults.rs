@@ -67,6 +67,34 @@ fn an_unreachable_network_is_counted_and_traffic_goes_on_when_it_is_back() {
     refused(&[libc::ENETDOWN, libc::ENETUNREACH, libc::EHOSTUNREACH], DropReason::TxUnreachable);
 }
 
+/// FT-1: the keepalive that was lost to it is not due again for an hour, and goes at once when a link event is told of.
+#[test]
+fn what_an_unreachable_network_swallowed_is_sent_again_when_a_link_comes_up() {
+    const FIRST: u64 = 20;
+    const REFUSED: u64 = 5;
+    let schedule = (FIRST..FIRST + REFUSED)
+        .fold(Schedule::new(), |schedule, train| schedule.send(train, SendFault::Fail(libc::ENETDOWN)));
+    let outer = FaultyOuter(UdpOuter::new(Offloads::auto()), schedule);
+    let (near, _events) = Engine::builder().workers(Workers::Count(1)).outer(outer).start().unwrap();
+    let (far, _far_events) = engine(1);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&far, 2, 64));
+    connect(&mut one, &mut other, &near);
+    let keepalive = std::time::Duration::from_secs(3600);
+    one.handle.upsert(other.peer().keepalive(keepalive)).unwrap().wait().unwrap().unwrap();
+    let lost = || near.stats().total().drops.of(DropReason::TxUnreachable);
+    while lost() < REFUSED {
+        one.send(other.address, [1]);
+        let before = lost();
+        until("a packet arrives or is counted", || {
+            other.recv(std::time::Duration::from_millis(1)).is_some() || lost() > before
+        });
+    }
+    let heard = || other.handle.snapshot().unwrap().wait().unwrap().unwrap().device.peers[0].rx_bytes;
+    let before = heard();
+    one.handle.network_changed().unwrap().wait().unwrap();
+    until("the keepalive of 32 bytes arrives", || heard() == before + 32);
+}
+
 /// FT-2: when the bounded retries of the backend are used up.
 #[test]
 fn a_lack_of_buffers_loses_what_it_is_about_and_nothing_else() {

@@ -4,8 +4,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Site, connect, engine, tell};
-use dataplane::{DropReason, Event};
+use common::{PATIENCE, Site, connect, engine, event, tell};
+use dataplane::{Depth, DropReason, Event, InnerSide};
 
 #[test]
 fn two_interfaces_with_different_keys_and_ports_on_one_engine_carry_traffic_at_once() {
@@ -76,6 +76,37 @@ fn a_stopped_inner_queue_stalls_no_other_interface_and_its_losses_are_counted() 
     assert_eq!(stopped.recv(Duration::from_millis(1)), None);
     one.send(stopped.address, [9999]);
     assert_eq!(stopped.recv(PATIENCE), Some(9999), "the queue goes on when it is read again");
+}
+
+/// FT-3: peers and sessions outlive the inner side.
+#[test]
+fn an_inner_side_that_ends_can_be_given_anew_and_its_sessions_go_on() {
+    let (near, _near_events) = engine(2);
+    let (far, mut events) = engine(2);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&far, 2, 64));
+    connect(&mut one, &mut other, &near);
+    let handshake =
+        |site: &Site| site.handle.snapshot().unwrap().wait().unwrap().unwrap().device.peers[0].last_handshake;
+    let before = handshake(&other);
+    let (inner, packets) = InnerSide::queue(Depth::batches(64)).unwrap();
+    drop(std::mem::replace(&mut other.packets, packets));
+    let gone = event(&mut events, |event| match event {
+        Event::InterfaceGone(interface) => Some(interface),
+        _ => None,
+    });
+    assert_eq!(gone, Some(other.handle.id()));
+    assert_eq!(other.handle.set_inner(inner).unwrap().wait().unwrap().unwrap(), None);
+    for number in 1..20 {
+        one.send(other.address, [number]);
+        assert_eq!(other.recv(PATIENCE), Some(number), "{}", tell(&far));
+        other.send(one.address, [number]);
+        assert_eq!(one.recv(PATIENCE), Some(number), "{}", tell(&far));
+    }
+    assert_eq!(handshake(&other), before);
+    // One that cannot be opened changes nothing.
+    assert!(other.handle.set_inner(InnerSide::custom(Vec::new())).unwrap().wait().unwrap().is_err());
+    one.send(other.address, [20]);
+    assert_eq!(other.recv(PATIENCE), Some(20));
 }
 
 /// FT-3: the inner side of one interface ends; it is told once, and the other interface goes on.

@@ -97,6 +97,23 @@ def test_program_leaves_when_its_interface_goes(lab):
 
 
 @scenario()
+# FT-3: the interface is taken away and made anew by the program, with its key and peers; addresses are for who took it away.
+def test_program_makes_its_interface_anew_where_it_is_told_to(lab):
+    kind = dataclasses.replace(lab.kinds[0], words=(*lab.kinds[0].words, "--recreate"))
+    a, b = lab.net.pair([kind, lab.kinds[1]])
+    must_ping(a.host, b.inner4, count=1)
+    for _ in range(2):
+        before = int(a.host.run("cat", f"/sys/class/net/{a.interface}/ifindex").stdout)
+        a.host.ip(f"link del {a.interface}")
+        wait_until(a.has_interface, 5, "the interface is back")
+        check(int(a.host.run("cat", f"/sys/class/net/{a.interface}/ifindex").stdout) != before, "it was never gone")
+        equal(list(a.peers()), [b.public], "peers of the new interface")
+        a.address()
+        must_ping(a.host, b.inner4, count=3, wait=10)
+        must_ping(b.host, a.inner4, count=3)
+
+
+@scenario()
 def test_program_leaves_when_its_control_socket_goes(lab):
     a, _ = lab.pair()
     os.unlink(a.socket_path())
@@ -116,3 +133,13 @@ def test_outer_link_down_and_up(lab):
     a.host.ip("route replace default via 10.1.0.1")
     must_ping(a.host, b.inner4, count=5, wait=5)
     equal(b.peer(a).handshake, before, "time of the handshake")
+
+
+@scenario()
+# FT-1: an address elsewhere has what keeps the way open sent at once, long before its interval is over.
+def test_persistent_keepalive_follows_the_outer_address(lab):
+    a, b = lab.pair()
+    a.set("peer", b.public, "persistent-keepalive", "600")
+    must_ping(a.host, b.inner4)
+    _move(a, "10.1.0.78")
+    wait_until(lambda: b.peer(a).endpoint == f"10.1.0.78:{PORT}", 10, "the other end knows the new address")

@@ -22,8 +22,8 @@ use crate::service::Service;
 use crate::service::privileges::{self, CapabilitySet, Children};
 use crate::signals::Termination;
 use crate::uapi::{Device, Server, Socket, Stopped};
-use crate::wg::WgError;
 use crate::wg::tunnel::Tunnel;
+use crate::wg::{Removal, WgError};
 
 /// Runs the interface until something ends it.
 pub(super) fn serve(options: &Options, readiness: &Readiness) -> Result<(), UpError> {
@@ -118,7 +118,7 @@ struct Bringing {
 
 impl Bringing {
     fn open(plan: &Plan, options: &Options, run_dir: &std::path::Path) -> Result<Self, UpError> {
-        let tunnel = Tunnel::open(&plan.interface, None, &options.engine)?;
+        let tunnel = Tunnel::open(&plan.interface, None, &options.engine, Removal::Ends)?;
         let service = Service::start(&tunnel.subject(), &options.service).map_err(WgError::from)?;
         let socket = Socket::bind(run_dir, &plan.interface)?;
         let path = socket.path().to_owned();

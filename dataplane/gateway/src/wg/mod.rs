@@ -25,6 +25,7 @@ use crate::service::{Service, ServiceOptions};
 use crate::signals::Termination;
 use crate::uapi::{DIRECTORY, Server, Socket, Stopped};
 use tunnel::Tunnel;
+pub(crate) use watch::Removal;
 
 /// The name by which the process is listed.
 const NAME: &str = "dataplane-wg";
@@ -39,6 +40,10 @@ pub struct Options {
     /// Where the management socket INTERFACE-NAME.sock is made; wg(8) looks for it in the default place only.
     #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
     pub socket_directory: PathBuf,
+    /// Makes the interface anew when somebody removes it, with its keys and peers, instead of ending. It is down then, and has no
+    /// addresses. One that was handed over by WG_TUN_FD cannot be made anew.
+    #[arg(long)]
+    pub recreate: bool,
     #[command(flatten)]
     pub(crate) engine: EngineOptions,
     /// The form of the lines that are logged.
@@ -143,7 +148,8 @@ fn serve(options: &Options, environment: &Environment, readiness: &Readiness) ->
     privileges::reduce(Children::None, CapabilitySet::empty())
         .map_err(WgError::system("cannot give rights up"))?;
     let termination = Termination::catch().map_err(WgError::system("cannot catch signals"))?;
-    let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, &options.engine)?;
+    let removal = if options.recreate { Removal::IsUndone } else { Removal::Ends };
+    let mut tunnel = Tunnel::open(&options.interface, environment.tun_fd, &options.engine, removal)?;
     let name = tunnel.name().to_owned();
     let socket = match environment.uapi_fd {
         Some(number) => {

@@ -11,7 +11,7 @@ use dataplane_io::socket::{BindError, BindRequest, OffloadConfig, bind_group};
 use dataplane_io::tun::TunError;
 use dataplane_proto::node::ConfigProblem;
 
-use super::watch::Watch;
+use super::watch::{Removal, Watch};
 use super::{EngineOptions, WgError};
 use crate::service::Subject;
 use crate::uapi::{
@@ -35,7 +35,15 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Makes the interface `name`, or takes over the one behind the inherited descriptor `tun_fd`. It has neither key nor
     /// peer, and sockets only while its link is up.
-    pub(crate) fn open(name: &str, tun_fd: Option<i32>, options: &EngineOptions) -> Result<Self, WgError> {
+    ///
+    /// One that was taken over cannot be made anew: the program ends with it, whatever `removal` says.
+    pub(crate) fn open(
+        name: &str,
+        tun_fd: Option<i32>,
+        options: &EngineOptions,
+        removal: Removal,
+    ) -> Result<Self, WgError> {
+        let removal = tun_fd.map_or(removal, |_| Removal::Ends);
         let workers = options.workers.map_or(Workers::Auto, |count| Workers::Count(count.into()));
         let interface =
             match tun_fd {
@@ -53,7 +61,7 @@ impl Tunnel {
         let (engine, events) = builder.start()?;
         let handle = engine.add_interface(interface.down())?;
         let name = handle.device_name().unwrap_or(name).to_owned();
-        let watch = Watch::start(&name, &handle, events)?;
+        let watch = Watch::start(&name, &handle, events, removal)?;
         let snapshot = handle.snapshot().and_then(|answer| answer.wait());
         let tun_offloads = snapshot.ok().and_then(Result::ok).map(|snapshot| snapshot.offloads);
         Ok(Self { handle, name, watch, engine: Arc::new(engine), tun_offloads })

@@ -1,4 +1,5 @@
-//! Looks after the link of an interface: sockets are open while it is up, and the program ends when it is gone.
+//! Looks after the link of an interface: sockets are open while it is up; when it is gone the program ends, or makes it anew;
+//! when other links change, what could not be sent is tried again.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,13 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
-use dataplane::{Event, Events, InterfaceError, InterfaceHandle};
+use dataplane::{Event, Events, InnerSide, InterfaceError, InterfaceHandle};
 use dataplane_io::netlink::{LinkEvent, LinkMonitor, Links};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::WgError;
 use crate::service::Health;
+
+/// A link that comes up has its addresses and routes a little later: what was tried at once is tried once more after this.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// What is done when somebody removes the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// The program ends.
+    Ends,
+    /// It is made anew, with its keys and peers.
+    IsUndone,
+}
 
 /// Two threads that wait: one for the link, one for the engine's events.
 #[derive(Debug)]
@@ -33,25 +47,32 @@ struct State {
 
 impl Watch {
     /// Brings the interface to the state of the link `name`, and keeps it there.
-    pub(super) fn start(name: &str, handle: &InterfaceHandle, events: Events) -> Result<Self, WgError> {
+    pub(super) fn start(
+        name: &str,
+        handle: &InterfaceHandle,
+        events: Events,
+        removal: Removal,
+    ) -> Result<Self, WgError> {
         let cannot = WgError::system;
         let (gone, tell) = UnixStream::pair().map_err(cannot("cannot make a pipe"))?;
         let watch = Self { gone, state: Arc::new(State::default()) };
         let health = Arc::clone(&watch.state.health);
         let told = tell.try_clone().map_err(cannot("cannot make a pipe"))?;
-        spawn("wg-events", move || hear(events, &told, &health))?;
-
         let mut monitor = LinkMonitor::open().map_err(cannot("cannot watch links"))?;
         let mut links = Links::open().map_err(cannot("cannot watch links"))?;
         // A device that was handed over may lie in another namespace: it can be neither seen nor missed from here.
         let link = links.find(name).ok().and_then(|link| monitor.watch(link.index).ok());
+        // Who watches the link sees that it is gone, and undoes it.
+        let undone = removal == Removal::IsUndone && link.is_some();
+        spawn("wg-events", move || hear(events, &told, &health, undone))?;
         let up = link.as_ref().is_none_or(|link| link.up);
         watch.state.turn(up, handle);
         if link.is_some() {
             let (state, handle, name) = (Arc::clone(&watch.state), handle.clone(), name.to_owned());
+            let mut follower = Follower { monitor, links, state, handle, name, removal, gone: tell };
             spawn("wg-link", move || {
-                if let Err(error) = follow(&mut monitor, &state, &handle, &tell) {
-                    tracing::error!("cannot watch {name} any longer: {error}");
+                if let Err(error) = follower.follow() {
+                    tracing::error!("cannot watch {} any longer: {error}", follower.name);
                 }
             })?;
         }
@@ -114,34 +135,87 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), WgError
     spawned.map(drop).map_err(WgError::system("cannot start a thread"))
 }
 
-/// Does what happens to the link, until it is gone.
-fn follow(
-    monitor: &mut LinkMonitor,
-    state: &State,
-    handle: &InterfaceHandle,
-    gone: &UnixStream,
-) -> io::Result<()> {
-    loop {
-        while let Some(change) = monitor.poll_change()? {
-            match change.event {
-                LinkEvent::Up => state.turn(true, handle),
-                LinkEvent::Down => state.turn(false, handle),
-                LinkEvent::Mtu(mtu) => set_mtu(mtu, handle),
-                LinkEvent::Gone => return tell(gone),
-                LinkEvent::Moved => {
-                    tracing::warn!(
-                        "the interface has moved to another namespace: it counts as up from now on"
-                    );
-                    state.turn(true, handle);
+/// Who does what happens to the link.
+struct Follower {
+    monitor: LinkMonitor,
+    links: Links,
+    state: Arc<State>,
+    handle: InterfaceHandle,
+    name: String,
+    removal: Removal,
+    gone: UnixStream,
+}
+
+impl Follower {
+    /// Goes on until the link is gone for good.
+    fn follow(&mut self) -> io::Result<()> {
+        let mut settled_at: Option<Instant> = None;
+        loop {
+            while let Some(change) = self.monitor.poll_change()? {
+                match change.event {
+                    LinkEvent::Up => self.state.turn(true, &self.handle),
+                    LinkEvent::Down => self.state.turn(false, &self.handle),
+                    LinkEvent::Mtu(mtu) => set_mtu(mtu, &self.handle),
+                    LinkEvent::Gone => match self.removal {
+                        Removal::Ends => return tell(&self.gone),
+                        Removal::IsUndone => {
+                            if let Err(error) = self.make_anew() {
+                                tracing::error!("{} was removed and cannot be made anew: {error}", self.name);
+                                return tell(&self.gone);
+                            }
+                        }
+                    },
+                    LinkEvent::Moved => {
+                        tracing::warn!(
+                            "the interface has moved to another namespace: it counts as up from now on"
+                        );
+                        self.state.turn(true, &self.handle);
+                    }
+                    LinkEvent::Elsewhere if settled_at.is_none() => {
+                        self.retry();
+                        settled_at = Some(Instant::now() + SETTLED_AFTER);
+                    }
+                    LinkEvent::Elsewhere => {}
                 }
-                LinkEvent::Elsewhere => {}
+            }
+            self.wait(settled_at)?;
+            if settled_at.is_some_and(|at| Instant::now() >= at) {
+                settled_at = None;
+                self.retry();
             }
         }
-        let mut fds = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    }
+
+    /// Until there is news, or it is time.
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        // Two seconds at most, which every clock can say.
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [PollFd::from_borrowed_fd(self.monitor.as_fd(), PollFlags::IN)];
+        match rustix::event::poll(&mut fds, left.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// What could not be sent may get through now. An engine that has ended has nothing to send.
+    fn retry(&self) {
+        if let Ok(told) = self.handle.network_changed() {
+            let _ = told.wait();
+        }
+    }
+
+    /// Another device of the same name for the same peers. It is down and has no addresses, as a new one.
+    fn make_anew(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        self.state.turn(false, &self.handle);
+        self.handle.set_inner(InnerSide::tun(self.name.as_str()))?.wait()??;
+        let link = self.links.find(&self.name)?;
+        let up = self.monitor.watch(link.index)?.up;
+        tracing::warn!("{} was removed, and is made anew: it has no addresses yet", self.name);
+        if up {
+            self.state.turn(true, &self.handle);
+        }
+        Ok(())
     }
 }
 
@@ -153,8 +227,8 @@ fn set_mtu(mtu: u32, handle: &InterfaceHandle) {
     }
 }
 
-/// Reports what the engine tells, until it ends.
-fn hear(mut events: Events, gone: &UnixStream, health: &Health) {
+/// Reports what the engine tells, until it ends. That the interface is gone says somebody else where that is `undone`.
+fn hear(mut events: Events, gone: &UnixStream, health: &Health, undone: bool) {
     while let Some(event) = wait(&mut events) {
         match event {
             Event::Handshake { peer, .. } => tracing::debug!(?peer, "handshake complete"),
@@ -173,6 +247,7 @@ fn hear(mut events: Events, gone: &UnixStream, health: &Health) {
                     tracing::error!("the engine has ended, and nobody can be told: {error}");
                 }
             }
+            Event::InterfaceGone(_) if undone => tracing::debug!("the inner side has ended"),
             Event::InterfaceGone(_) => {
                 if let Err(error) = tell(gone) {
                     tracing::error!("the interface is gone, and nobody can be told: {error}");

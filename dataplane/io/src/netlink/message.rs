@@ -176,6 +176,11 @@ pub(super) fn link_state(body: &[u8]) -> Option<LinkState> {
     Some(state)
 }
 
+/// The number of the link that a message about an address speaks of (family u8, prefix length u8, flags u8, scope u8, index u32).
+pub(super) fn address_index(body: &[u8]) -> Option<u32> {
+    u32_at(body, 4)
+}
+
 fn tun_packet_information(link_info: &[u8]) -> Option<bool> {
     let find = |bytes, wanted| Attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     if find(link_info, attr::INFO_KIND)? != b"tun\0" {
@@ -242,7 +247,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_parser_panic_or_hang(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for reply in replies(&bytes).take(1000) {
-                let _ = link_state(reply.body);
+                let _ = (link_state(reply.body), address_index(reply.body));
             }
             let _ = link_state(&bytes);
             prop_assert!(link_attributes(&bytes).count() <= bytes.len());

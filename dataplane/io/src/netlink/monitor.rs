@@ -1,4 +1,4 @@
-//! Events of links: up, down, gone, another MTU.
+//! Events of links: up, down, gone, another MTU; and that the network may be another one elsewhere.
 //!
 //! Contains unsafe: one `bind`, to an address of a family that the standard library does not know.
 
@@ -26,7 +26,8 @@ pub enum LinkEvent {
     Gone,
     /// Moved to another network namespace: it lives on, but can be neither watched nor changed from here.
     Moved,
-    /// A link that is not watched came up or changed: what could not be reached may be reachable now.
+    /// A link that is not watched came up or changed, or was given an address: what could not be reached may be
+    /// reachable now.
     Elsewhere,
 }
 
@@ -58,7 +59,7 @@ impl LinkMonitor {
         let links = Links::open()?;
         let notifications = Links::open()?.socket;
         notifications.set_nonblocking(true)?;
-        bind_to_link_events(&notifications)?;
+        bind_to_events(&notifications)?;
         let buffer = vec![0; NOTIFICATION_MAX].into_boxed_slice();
         Ok(Self { links, notifications, buffer, watched: Vec::new(), changes: Default::default() })
     }
@@ -103,6 +104,10 @@ impl LinkMonitor {
     fn handle(&mut self, len: usize) {
         let buffer = std::mem::take(&mut self.buffer);
         for reply in message::replies(&buffer[..len]) {
+            if reply.kind == libc::RTM_NEWADDR {
+                self.address_added(message::address_index(reply.body));
+                continue;
+            }
             let Some(state) = message::link_state(reply.body) else { continue };
             match reply.kind {
                 libc::RTM_NEWLINK => self.update(state),
@@ -115,6 +120,13 @@ impl LinkMonitor {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// The addresses of what is watched are the business of whoever gives them.
+    fn address_added(&mut self, index: Option<u32>) {
+        if let Some(index) = index.filter(|index| self.watched.iter().all(|known| known.index != *index)) {
+            self.elsewhere(index);
+        }
     }
 
     /// Tells the difference between what was known of a link and what is true now.
@@ -190,11 +202,11 @@ impl AsFd for LinkMonitor {
 }
 
 /// Bound, since the kernel sends notifications only to sockets with a port; the kernel chooses it.
-fn bind_to_link_events(socket: &Socket) -> io::Result<()> {
+fn bind_to_events(socket: &Socket) -> io::Result<()> {
     // SAFETY: `sockaddr_nl` is plain numbers; zero is a value of each.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-    address.nl_groups = libc::RTMGRP_LINK as u32;
+    address.nl_groups = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
     let len = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `address` is valid for reads of `len` bytes during the call.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };

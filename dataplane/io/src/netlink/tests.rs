@@ -95,6 +95,19 @@ fn links_that_are_not_watched_are_told_of_as_one_event() {
     });
 }
 
+// FT-1
+#[test]
+fn an_address_on_a_link_that_is_not_watched_is_told_of_and_one_on_a_watched_link_is_not() {
+    in_namespace(|| {
+        let (mut device, _queues) = open(&TUN).unwrap();
+        let (mut monitor, mut watcher) = (LinkMonitor::open().unwrap(), LinkMonitor::open().unwrap());
+        watcher.watch(device.index().unwrap()).unwrap();
+        device.add_address("10.9.8.7".parse().unwrap(), 24).unwrap();
+        assert_eq!(next(&mut monitor), LinkEvent::Elsewhere);
+        assert_eq!(watcher.poll_change().unwrap(), None);
+    });
+}
+
 #[test]
 fn a_burst_that_overruns_the_socket_is_made_good_by_asking() {
     in_namespace(|| {

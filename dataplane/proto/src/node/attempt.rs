@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use dataplane_wire::wireguard::{write_mac1, write_mac2};
-use dataplane_wire::{Instant, PeerId};
+use dataplane_wire::{Instant, InterfaceId, PeerId};
 use rand_core::Rng;
 
 use super::peer::{Attempt, Sent};
@@ -52,8 +52,7 @@ impl Node {
     /// Begins an attempt: at once, unless there was an initiation just before or a session may be confirmed any moment.
     pub(super) fn attempt(&mut self, now: Instant, slot: u32) {
         let Some(peer) = self.peers.slot_mut(slot) else { return };
-        let again = peer.initiated.map(|initiated| initiated + RETRY);
-        let due = [Some(now), again, peer.confirmation_due()].into_iter().flatten().max().unwrap_or(now);
+        let due = peer.initiates_at(now);
         peer.attempt = Some(Box::new(Attempt { started: now, due, sent: None }));
         self.attempt_due(now, slot);
     }
@@ -65,6 +64,32 @@ impl Node {
         let Some(attempt) = peer.attempt.as_mut().filter(|attempt| attempt.sent.is_none()) else { return };
         attempt.due = initiated.map_or(now, |initiated| now.max(initiated + RETRY));
         self.attempt_due(now, slot);
+    }
+
+    /// The network of this machine has changed: what could not be sent before may get through now (FT-1). Attempts go on as
+    /// soon as one initiation may follow another, and peers with a persistent keepalive are sent one at once, by which they and
+    /// the NATs on the way learn where we are.
+    pub fn network_changed(&mut self, now: Instant, interface: InterfaceId) {
+        if !self.interfaces.get(&interface).is_some_and(|known| known.up) {
+            return;
+        }
+        for slot in self.slots_of(interface) {
+            let Some(peer) = self.peers.slot_mut(slot) else { continue };
+            let soonest = peer.initiates_at(now);
+            if let Some(attempt) = &mut peer.attempt {
+                attempt.due = attempt.due.min(soonest);
+            }
+            let (id, core, interval) = (peer.id, peer.core, peer.keepalive);
+            if peer.attempt.is_some() {
+                self.attempt_due(now, slot);
+            }
+            if !interval.is_zero() {
+                // Switching it on sends one.
+                for interval in [Duration::ZERO, interval] {
+                    self.commands.push(core, Command::SetKeepalive { peer: id, interval });
+                }
+            }
+        }
     }
 
     /// Does what is due of a peer's attempt, and sets the timer for what comes next.
@@ -132,6 +157,13 @@ impl Node {
 }
 
 impl super::peer::Peer {
+    /// The soonest that an initiation may go out: not too soon after another (WG-38), nor while a session may be confirmed any
+    /// moment.
+    fn initiates_at(&self, now: Instant) -> Instant {
+        let again = self.initiated.map(|initiated| initiated + RETRY);
+        [Some(now), again, self.confirmation_due()].into_iter().flatten().max().unwrap_or(now)
+    }
+
     /// Writes mac1, and mac2 where a cookie is held (WG-17), and returns mac1.
     pub(super) fn write_macs(&self, now: Instant, message: &mut [u8]) -> [u8; 16] {
         let keys = InterfaceKeys::of(&self.public.0);

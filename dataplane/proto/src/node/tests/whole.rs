@@ -357,6 +357,68 @@ fn a_response_that_a_stalled_node_takes_in_late_makes_a_session_whose_age_counts
     assert_eq!(world.ends[1].delivered, 1 + 129, "nothing is lost");
 }
 
+/// Two ends with a session, of which the first keeps the way open; and nothing gets through from now on.
+fn cut_off(interval_s: u64) -> World {
+    let mut world = World::new(1);
+    let keepalive = Some(Duration::from_secs(interval_s));
+    let change = PeerChange { keepalive, ..PeerChange::new(WG0, Secret::new([2; 32]).public()) };
+    world.ends[0].host.node.apply(world.now, &[Change::Peer(change)]).unwrap();
+    world.run_until(at(1.0));
+    world.settle();
+    world.run_until(at(2.0));
+    world.loss = 100;
+    world
+}
+
+fn network_is_back(world: &mut World) {
+    world.loss = 0;
+    let now = world.now;
+    world.ends[0].host.node.network_changed(now, WG0);
+    world.settle();
+}
+
+// FT-1
+#[test]
+fn when_the_network_changes_a_peer_with_a_persistent_keepalive_is_sent_one_at_once() {
+    let mut world = cut_off(100);
+    world.run_until(at(110.0));
+    let heard = world.ends[1].shard.totals().rx_keepalives;
+    world.loss = 0;
+    world.run_until(at(120.0));
+    assert_eq!(world.ends[1].shard.totals().rx_keepalives, heard, "the next is due at 200 s");
+    network_is_back(&mut world);
+    world.run_until(at(120.01));
+    assert_eq!(world.ends[1].shard.totals().rx_keepalives, heard + 1);
+}
+
+// FT-1, WG-38
+#[test]
+fn when_the_network_changes_what_was_given_up_is_begun_again_but_never_twice_in_five_seconds() {
+    let mut world = cut_off(600);
+    for tenth in 30..4000_u32 {
+        world.run_until(at(f64::from(tenth) / 10.0));
+        if tenth == 1900 {
+            world.send(0);
+        }
+        // Links come and go all the time, and none of them is the right one.
+        if tenth.is_multiple_of(7) && tenth < 2500 {
+            let now = world.now;
+            world.ends[0].host.node.network_changed(now, WG0);
+            world.settle();
+        }
+    }
+    let gaps =
+        |end: &End| end.initiations.windows(2).all(|two| two[1].since(two[0]) >= Duration::from_secs(5));
+    assert!(gaps(&world.ends[0]));
+    let tried = world.ends[0].initiations.len();
+    world.run_until(at(500.0));
+    assert_eq!(world.ends[0].initiations.len(), tried, "given up");
+    network_is_back(&mut world);
+    world.run_until(at(500.1));
+    assert_eq!(world.ends[0].initiations.len(), tried + 1);
+    assert_eq!(world.ends[1].sessions.last().map(|session| session.2), Some(Role::Responder));
+}
+
 #[test]
 fn the_same_seed_gives_the_same_world_twice() {
     let run = |seed| {
