@@ -141,6 +141,7 @@ impl Builder {
         if workers == 0 || workers > WORKERS_MAX {
             return Err(StartError::Workers(workers));
         }
+        self.limits.check()?;
         let cipher = match &self.cipher {
             None => Cipher::auto(),
             Some(name) => Cipher::named(name).ok_or_else(|| StartError::Cipher(name.clone()))?,

@@ -11,17 +11,17 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
     let now = Instant::from_nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs());
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     let now = now + Duration::from_nanos(SLEPT_NS.load(core::sync::atomic::Ordering::Relaxed));
     now
 }
 
 /// How long the machine has slept, as far as tests let it: the boot clock cannot be set.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 static SLEPT_NS: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 
 /// Lets the machine of this test process sleep.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) fn sleep_machine(time: Duration) {
     SLEPT_NS.fetch_add(time.as_nanos() as u64, core::sync::atomic::Ordering::Relaxed);
 }
@@ -62,7 +62,7 @@ impl SuspendWatch {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -8,6 +8,7 @@ use dataplane_io::memory::{Class, Plan, PoolSizes};
 use dataplane_proto::node;
 use dataplane_proto::shard::ShardLimits;
 
+use crate::error::StartError;
 use crate::hook::Hook;
 
 /// Most workers of an engine: 6 of the 24 connection bits of a session index name the core.
@@ -78,9 +79,9 @@ pub struct Limits {
     pub peers: usize,
     /// Allowed IPs of all peers together.
     pub allowed_ips: usize,
-    /// Interfaces.
+    /// Interfaces, 65,536 at most.
     pub interfaces: usize,
-    /// Bytes of inner packets that wait for a session, per worker.
+    /// Bytes of inner packets that wait for a session, per worker; 1 GiB at most.
     pub staging_bytes: usize,
     /// Events that wait for whoever reads them.
     pub events: usize,
@@ -92,7 +93,24 @@ impl Default for Limits {
     }
 }
 
+/// An interface has a number of 16 bits.
+const INTERFACES_MAX: usize = 1 << 16;
+/// Far more than what comes in while a handshake takes its time: a second of 8 Gbit/s.
+const STAGING_BYTES_MAX: usize = 1 << 30;
+
 impl Limits {
+    /// Refuses what is set aside at the start and could not be.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let bounds = [
+            ("interfaces", self.interfaces, INTERFACES_MAX),
+            ("staging_bytes", self.staging_bytes, STAGING_BYTES_MAX),
+        ];
+        match bounds.into_iter().find(|(_, value, most)| value > most) {
+            Some((limit, value, most)) => Err(StartError::Limit { limit, value, most }),
+            None => Ok(()),
+        }
+    }
+
     /// What the node may use of it.
     pub(crate) fn node(&self) -> node::Limits {
         node::Limits {

@@ -21,6 +21,16 @@ pub enum StartError {
     /// More workers than the session index has room for, or none.
     #[error("{0} workers: between 1 and {max} are possible", max = crate::config::WORKERS_MAX)]
     Workers(usize),
+    /// A limit beyond what can be set aside for it.
+    #[error("Limits::{limit} is {value}: at most {most} are possible")]
+    Limit {
+        /// Its name.
+        limit: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// What there can be.
+        most: usize,
+    },
     /// The region of buffers could not be mapped.
     #[error(
         "cannot map {bytes} bytes of buffers: {source}; lower Limits, or raise the memory limit of the process"

@@ -211,13 +211,15 @@ impl Events {
 
     /// Waits for the next event, for at most `timeout`. `None` when none came or the engine has shut down.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Event> {
-        let deadline = StdInstant::now() + timeout;
+        // A time that the clock cannot name is as good as none.
+        let deadline = StdInstant::now().checked_add(timeout);
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(event) = queue.pop() {
                 return Some(event);
             }
-            let left = deadline.saturating_duration_since(StdInstant::now());
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(StdInstant::now()));
+            let left = left.unwrap_or(Duration::from_secs(3600));
             if queue.closed || left.is_zero() {
                 return None;
             }

@@ -143,10 +143,10 @@ impl InterfaceHandle {
         self.ask(|interface, reply| Request::SetUp { interface, up, reply })
     }
 
-    /// Tells it of another MTU of its inner side.
+    /// Tells it of another MTU of its inner side, in bytes. A TUN device is not changed by it.
     ///
     /// # Errors
-    /// [`Stopped`].
+    /// [`Stopped`]; the answer is [`InterfaceError::Config`] below 576 bytes.
     pub fn set_mtu(&self, mtu: u16) -> Result<Applied<Result<(), InterfaceError>>, Stopped> {
         self.ask(|interface, reply| Request::SetMtu { interface, mtu, reply })
     }

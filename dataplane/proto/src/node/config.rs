@@ -49,8 +49,8 @@ pub enum PathPolicy {
     #[default]
     Roaming,
     /// Packets that come from elsewhere are taken, but move nothing: datagrams go to the configured endpoint, or by what the
-    /// control layer says. For a peer whose address is known, so that nobody who replays from elsewhere, and no network between
-    /// that rewrites addresses, draws its traffic away. An initiation is answered where it came from.
+    /// control layer says. For a peer whose address is known, so that nobody who gets hold of its datagrams on their way and
+    /// passes them on from elsewhere draws the answers there. An initiation is answered where it came from.
     Fixed,
 }
 
