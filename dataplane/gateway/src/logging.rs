@@ -1,7 +1,6 @@
 //! Logs: lines on standard error, as loud as `RUST_LOG` or `LOG_LEVEL` says.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -114,7 +113,8 @@ pub fn start(settings: &Settings) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        // The same on a terminal and elsewhere: no escapes, and no crate for them.
+        .with_ansi(false)
         .with_writer(std::io::stderr);
     // They fail only where somebody logs already, as tests do.
     let _ = match settings.format {

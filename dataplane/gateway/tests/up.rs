@@ -393,17 +393,23 @@ fn a_saved_file_is_what_the_interface_has_become() {
 
 #[test]
 fn logs_are_lines_or_json_as_asked() {
-    if !inside("logs_are_lines_or_json_as_asked", &[]) {
+    if !inside("logs_are_lines_or_json_as_asked", &["script"]) {
         return;
     }
     write("up0", &full(""));
     let run = |options: &str| {
         sh(&format!("set -m; {options} & while [ ! -e /run/wireguard/up0.state.json ]; do sleep 0.02; done; sleep 0.5; kill $!; wait $!")).1
     };
+    // On a terminal too, where there is nothing to say.
+    assert_eq!(ok("script -qec 'dataplane up /run/up0.conf' /dev/null && dataplane down /run/up0.conf"), "");
     let json = run("dataplane up -f --log-format json /run/up0.conf");
     assert!(json.contains("\"message\":\"up0 is up\"") && json.starts_with('{'), "{json}");
     assert!(run("dataplane up -f /run/up0.conf").contains("INFO up0 is up"));
-    assert!(!run("LOG_LEVEL=warn dataplane up -f /run/up0.conf").contains("up0 is up"));
+    let quiet = run("LOG_LEVEL=warn dataplane up -f /run/up0.conf");
+    assert!(!quiet.contains("up0 is up") && !quiet.contains("PrivateKey"), "{quiet}");
+    write("up0", &full("").replace(&format!("PrivateKey = {KEY}"), ""));
+    let keyless = run("LOG_LEVEL=warn dataplane up -f /run/up0.conf");
+    assert!(keyless.contains("/run/up0.conf: there is neither PrivateKey nor a credential"), "{keyless}");
     assert!(run("RUST_LOG=dataplane_gateway=debug dataplane up -f /run/up0.conf").contains("AddRoute"));
 }
 

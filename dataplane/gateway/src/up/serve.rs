@@ -33,6 +33,14 @@ pub(super) fn serve(options: &Options, readiness: &Readiness) -> Result<(), UpEr
     let plan = Plan::read(&located)?;
     let run_dir = std::path::absolute(&options.run_dir.run_dir)
         .map_err(UpError::system("cannot make the run directory's path absolute"))?;
+    if plan.private_key.is_none() {
+        tracing::warn!(
+            "{}: there is neither PrivateKey nor a credential of a service: nobody can be reached before one is set (`wg set {} \
+             private-key FILE`)",
+            plan.path.display(),
+            plan.interface
+        );
+    }
     readiness.detach()?;
     // Before there is a second thread. Commands of the file and programs of the system that run later get back what root has.
     let more = match plan.config.interface.save_config {
