@@ -4,7 +4,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::keys::PublicKey;
+use crate::keys::{Base64, PublicKey};
 use crate::status::InterfaceReport;
 use crate::uapi::{DeviceSnapshot, DeviceStatus, PeerSnapshot, WorkerStatus};
 
@@ -92,6 +92,17 @@ fn the_screen_of_80_by_24_shows_everything() {
     let screen = screen(&model(), 80, 24);
     let expected = include_str!("screen.txt");
     assert_eq!(screen.join("\n"), expected.trim_end_matches('\n'), "\n{}", screen.join("\n"));
+}
+
+#[test]
+fn a_wide_screen_shows_whole_keys_and_whole_endpoints() {
+    let mut model = model();
+    let endpoint = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:51820";
+    model.peers[0].peer.endpoint = Some(endpoint.parse().unwrap());
+    let key = Base64(&model.peers[0].peer.public_key.0).to_string();
+    assert!(!screen(&model, 80, 24).join("\n").contains(&key));
+    assert!(screen(&model, 120, 40).join("\n").contains(&key));
+    assert!(screen(&model, 140, 40).join("\n").contains(endpoint));
 }
 
 #[test]

@@ -21,6 +21,15 @@ const BAR_LEN: usize = 8;
 /// A peer's key, shortened: enough to tell ten thousand apart.
 const KEY_LEN: usize = 11;
 
+/// A whole key in base64.
+const KEY_LEN_MAX: usize = 44;
+
+/// An endpoint of IPv4, or the beginning of one of IPv6.
+const ENDPOINT_LEN_MIN: usize = 24;
+
+/// Columns that keys and endpoints leave: handshake, in and out with the spaces between, and the border.
+const FIGURES_LEN: usize = 9 + 12 + 12 + 4 + 2;
+
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let workers = model.workers.len().min(WORKERS_MAX) as u16;
     let [title, graphs, middle, peers, keys] = Layout::vertical([
@@ -130,6 +139,10 @@ fn draw_peers(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let sorted = model.sorted_peers();
     let room = usize::from(area.height.saturating_sub(3));
     let first = model.scroll.min(sorted.len().saturating_sub(room));
+    // Whole keys where there is room for them, and whole endpoints of IPv6 where there is more.
+    let rest = usize::from(area.width).saturating_sub(FIGURES_LEN);
+    let key_len = if rest > KEY_LEN_MAX + ENDPOINT_LEN_MIN { KEY_LEN_MAX } else { KEY_LEN };
+    let endpoint_len = rest.saturating_sub(key_len + 1).max(ENDPOINT_LEN_MIN);
     let rows = sorted.iter().skip(first).take(room).map(|rate| {
         let peer = &rate.peer;
         let age = handshake_age(peer, now);
@@ -138,8 +151,8 @@ fn draw_peers(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         let endpoint =
             peer.endpoint.map_or_else(|| "no endpoint".to_owned(), |endpoint| endpoint.to_string());
         Row::new([
-            Cell::from(shortened(&Base64(&peer.public_key.0).to_string(), KEY_LEN)),
-            Cell::from(shortened(&endpoint, 24)),
+            Cell::from(shortened(&Base64(&peer.public_key.0).to_string(), key_len)),
+            Cell::from(shortened(&endpoint, endpoint_len)),
             Cell::from(right(&age_text, 9)).style(Style::new().fg(if fresh {
                 Color::Green
             } else {
@@ -169,8 +182,8 @@ fn draw_peers(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     };
     let block = Block::default().borders(Borders::ALL).title(format!(" peers {order}{place} ").bold());
     let widths = [
-        Constraint::Length(KEY_LEN as u16 + 1),
-        Constraint::Min(24),
+        Constraint::Length(key_len as u16 + 1),
+        Constraint::Min(ENDPOINT_LEN_MIN as u16),
         Constraint::Length(9),
         Constraint::Length(12),
         Constraint::Length(12),
