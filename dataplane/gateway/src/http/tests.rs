@@ -68,8 +68,15 @@ fn a_request_in_single_bytes_is_a_request() {
     assert!(answer.ends_with("at /slow\n"), "{answer}");
 }
 
+/// Whoever is kept out waits until those who hold on are late, every time. A machine that stands still for seconds does not.
 #[test]
 fn clients_that_hold_on_keep_nobody_out() {
+    let in_time = (0..5).any(|_| asked_beside_clients_that_hold_on() < REQUEST_TIME_MAX);
+    assert!(in_time, "nobody waits until another is late");
+}
+
+/// How long many requests take, one after the other.
+fn asked_beside_clients_that_hold_on() -> Duration {
     let server = echo();
     // Half of them send nothing, half ask for much and read nothing.
     let idle: Vec<TcpStream> = (0..3 * CLIENTS_MAX)
@@ -85,8 +92,9 @@ fn clients_that_hold_on_keep_nobody_out() {
     for _ in 0..2 * CLIENTS_MAX {
         assert!(ask(server.address(), b"GET /a HTTP/1.1\r\n\r\n").ends_with("at /a\n"));
     }
-    assert!(since.elapsed() < REQUEST_TIME_MAX, "nobody waited until another was late");
+    let elapsed = since.elapsed();
     drop(idle);
+    elapsed
 }
 
 #[test]
