@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from . import figures, record, stats, svg
+from . import figures, flood_table, record, stats, svg
 from .svg import COLOURS, Chart
 
 PARTS = (("user", "#0072b2"), ("system", "#e69f00"), ("softirq", "#999999"))
@@ -22,6 +22,9 @@ def draw(paths):
     for name, run, slots in records:
         if not slots:
             continue
+        if run["workload"] == "flood":
+            yield f"floods-{name}", floods(slots)
+            continue
         yield f"ratio-{name}", ratio(run, slots)
         if run["workload"] in ("tcp", "udp"):
             yield f"cost-{name}", cost(run, slots)
@@ -29,9 +32,20 @@ def draw(paths):
             yield f"latency-{name}", latency(run, slots)
     packets = [(run, slots) for _, run, slots in records if run["workload"] == "udp" and slots]
     for key, title in (("size", "bytes"), ("peers_count", "peers")):
-        group = [one for one in packets if str(one[0][key]).isdigit()]
-        if len({one[0][key] for one in group}) > 1:
-            yield title, series(group, key, title)
+        for number, group in enumerate(_series_of(packets, key)):
+            yield title if number == 0 else f"{title}-{number + 1}", series(group, key, title)
+
+
+def _series_of(packets, key):
+    """Records that differ in a number and in nothing else that was asked for; the first of those that do not differ at all."""
+    rest = [other for other in ("size", "peers_count", "burst", "way", "sink") if other != key]
+    groups = {}
+    for run, slots in packets:
+        if str(run[key]).isdigit():
+            # Records from before there was another sink do not name it.
+            alike = groups.setdefault(tuple(str(run.get(other, "process")) for other in rest), {})
+            alike.setdefault(float(run[key]), (run, slots))
+    return [list(alike.values()) for alike in groups.values() if len(alike) > 1]
 
 
 def _first(path):
@@ -120,21 +134,39 @@ def latency(run, slots):
 
 
 def series(group, key, title):
-    """CPU per packet over something that differs between records."""
+    """CPU per packet over something in which records differ."""
     curves = {}
     for run, slots in group:
         for name in _names(run, slots):
-            if name != "plain":
+            # The same program once more shows the noise of one record; it is no curve of its own.
+            if name != "plain" and not name.endswith("#2"):
                 mine = [figures.ns_per_packet(slot) for slot in slots if slot["tunnel"] == name]
-                label = f"{name} {run['way']}, {run['burst']}"
-                curves.setdefault(label, []).append((float(run[key]), stats.median(mine)))
+                curves.setdefault(name, []).append((float(run[key]), stats.median(mine)))
     ends = [point for points in curves.values() for point in points]
     across = (min(x for x, _ in ends), max(x for x, _ in ends))
-    chart = Chart(f"CPU ns per packet over {title} (way, burst)", title, "ns", across, (0, max(y for _, y in ends) * 1.1),
-                  log_x=across[0] > 0)
+    run = group[0][0]
+    fixed = f"{run['peers_count']} peers" if key == "size" else f"{run['size']} bytes"
+    chart = Chart(f"CPU ns per packet {run['way']}, bursts of {run['burst']}, {fixed}", title, "ns", across, (0, max(y for _, y in ends) * 1.1),
+                  log_x=across[0] > 0, marks=sorted({x for x, _ in ends}))
     for at, (name, points) in enumerate(curves.items()):
         chart.curve(sorted(points), COLOURS[at % len(COLOURS)], dots=True)
         chart.legend(name, COLOURS[at % len(COLOURS)])
+    return chart.render()
+
+
+def floods(slots):
+    """What is left of the stream beside each flood at the gateway, of what the same flood at an unread socket leaves."""
+    cases = dict.fromkeys((slot["flood"], slot["rate"]) for slot in slots if slot["target"] == "gateway")
+    medians = {case: stats.median(flood_table.paired(slots, *case, "gateway", "unread")) for case in cases}
+    kinds, rates = list(dict.fromkeys(kind for kind, _ in cases)), sorted({rate for _, rate in cases})
+    chart = Chart("Goodput beside a flood at the gateway, of that beside it at an unread socket", "", "ratio",
+                  (-0.5, len(kinds) - 0.5), (0, max(*medians.values(), 1) * 1.1), names=kinds)
+    half = 0.4 / len(rates)
+    for (kind, rate), ratio_of in medians.items():
+        place = kinds.index(kind) + (2 * rates.index(rate) + 1 - len(rates)) * half
+        chart.bar(place, 0, ratio_of, half * 0.9, COLOURS[rates.index(rate)])
+    for at, rate in enumerate(rates):
+        chart.legend(f"{rate // 1000} k/s", COLOURS[at])
     return chart.render()
 
 
@@ -143,7 +175,7 @@ def batches(calls):
     counts = {name: {int(size): count for size, count in sizes.items()} for name, sizes in calls["batches"].items() if sizes}
     most = max(max(sizes) for sizes in counts.values())
     top = max(count / sum(sizes.values()) for sizes in counts.values() for count in sizes.values())
-    chart = Chart(f"messages per call: {calls['what']}", "messages", "share of calls", (0, most + 1), (0, top * 1.05))
+    chart = Chart(calls["what"], "messages per call", "share of calls", (0, most + 1), (0, top * 1.05))
     half = 0.4 / len(counts)
     for at, (name, sizes) in enumerate(counts.items()):
         whole = sum(sizes.values())
@@ -153,4 +185,4 @@ def batches(calls):
     return chart.render()
 
 
-__all__ = ["batches", "cost", "draw", "latency", "ratio", "series", "svg"]
+__all__ = ["batches", "cost", "draw", "floods", "latency", "ratio", "series", "svg"]

@@ -3,8 +3,8 @@
 import html
 import math
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 170, 40, 50
+WIDTH, HEIGHT = 800, 400
+LEFT, RIGHT, TOP, BOTTOM = 70, 230, 40, 50
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 
 
@@ -38,9 +38,10 @@ def number(value):
 
 
 class Chart:
-    """One chart. Values of x are numbers, or places of names where `names` is given."""
+    """One chart. Values of x are numbers, or places of names where `names` is given; `marks` are those that the
+    axis names, where round ones would not do."""
 
-    def __init__(self, title, x, y, across, up, log_x=False, log_y=False, names=None):
+    def __init__(self, title, x, y, across, up, log_x=False, log_y=False, names=None, marks=None):
         self._parts, self._legend = [], []
         self.x = Scale(*across, LEFT, WIDTH - RIGHT, log_x)
         self.y = Scale(*up, HEIGHT - BOTTOM, TOP, log_y)
@@ -51,7 +52,7 @@ class Chart:
             if up[0] <= value <= up[1]:
                 self.line([(LEFT, self.y(value)), (WIDTH - RIGHT, self.y(value))], "#ddd")
                 self.text(LEFT - 6, self.y(value) + 4, number(value), anchor="end")
-        marks = list(enumerate(names)) if names else [(value, number(value)) for value in ticks(*across, log_x)]
+        marks = list(enumerate(names)) if names else [(value, number(value)) for value in marks or ticks(*across, log_x)]
         for value, word in marks:
             if across[0] <= value <= across[1]:
                 self.text(self.x(value), HEIGHT - BOTTOM + 18, word, anchor="middle")

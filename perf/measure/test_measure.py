@@ -134,6 +134,22 @@ class Plots(unittest.TestCase):
         records = [(told("a", workload="udp", size=size), [made_udp("ours", 0, 1000)]) for size in ("64", "512")]
         self.assertIn("bytes", self.drawn(*records))
 
+    def test_packets_that_differ_in_something_else_too_share_no_line(self):
+        def one(size, peers):
+            return told("a", workload="udp", size=size, peers_count=peers), [made_udp("ours", 0, 1000), made_udp("ours #2", 0, 9)]
+        self.assertNotIn("bytes", self.drawn(one("64", 1), one("512", 1000)))
+        pictures = self.drawn(one("64", 1), one("512", 1), one("512", 1000), one("imix", 1), one("512", 1))
+        self.assertLess({"bytes", "peers"}, set(pictures))
+        self.assertEqual(pictures["bytes"].count("<circle"), 2 + 1, "two sizes, and the legend")
+
+    def test_floods_give_a_bar_for_each_kind_and_rate(self):
+        slots = [{"kind": "slot", "round": number, "flood": kind, "rate": rate, "target": target, "seconds": 1.0, "bytes": size}
+                 for number in range(3) for kind in ("junk", "spoofed") for rate in (50_000, 200_000)
+                 for target, size in (("unread", 100), ("gateway", 80))]
+        picture = self.drawn((told("a", workload="flood"), slots))["floods-r0"]
+        self.assertEqual(picture.count("<rect"), 1 + 4)
+        self.assertIn("200 k/s", picture)
+
     def test_requests_give_a_distribution(self):
         slot = {**made("ours", 0, 0), "requests": 4, "answers": 3, "buckets": [[1000, 2], [8000, 1]]}
         slot |= {"p99_ns": 8000, "p50_ns": 1000, "p999_ns": 8000}
