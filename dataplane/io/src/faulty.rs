@@ -253,6 +253,10 @@ impl<P: PacketIo> PacketIo for Faulty<P> {
         report
     }
 
+    fn screen(&mut self, most: Option<u32>) {
+        self.inner.screen(most);
+    }
+
     fn offloads(&self) -> Offloads {
         self.inner.offloads()
     }

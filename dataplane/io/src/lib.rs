@@ -15,6 +15,7 @@ pub mod probe;
 #[cfg(loom)]
 pub mod ring_model;
 pub mod rx;
+pub mod screen;
 pub mod socket;
 pub mod steer;
 pub mod trains;

@@ -51,6 +51,12 @@ pub trait PacketIo {
     /// Sends every train of the batch and clears it. What was not sent is in the report.
     fn send(&mut self, tx: &mut TxBatch) -> SendReport;
 
+    /// Of handshake messages that show no cookie, lets only a share through before they are queued: those that draw a random
+    /// number of 32 bits which is at most `most`; `None` for all. What a backend without such a filter does about it is nothing.
+    fn screen(&mut self, most: Option<u32>) {
+        let _ = most;
+    }
+
     /// Which offloads are in use, and why not where they are not.
     fn offloads(&self) -> Offloads;
 }

@@ -35,6 +35,11 @@ pub const LOAD_STICKS: Duration = Duration::from_secs(1);
 /// The part of the queue from which on there is load.
 const LOAD_PART: usize = 8;
 
+/// Cookie replies that one gate gives in a second at most.
+pub const REPLIES_PER_SECOND: u64 = (ReplyShares::FREE as u64
+    + ReplyShares::GROUPS as u64 * ReplyShares::SHARE as u64)
+    * (1_000_000_000 / ReplyShares::WINDOW_NS);
+
 /// What becomes of a handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -175,7 +180,7 @@ impl Gate {
 /// Below [`ReplyShares::FREE`] replies in a window everyone is answered: nobody can use up another's share by sending in
 /// its name at a low rate. Above it each of 1,024 groups of sources has a share; groups are drawn anew for every
 /// window, so that who shares one with a flood now does not when it tries again. A reply costs some microseconds, most of
-/// them in the kernel: 18,432 a second, all that are ever given, are a few percent of a core.
+/// them in the kernel: all that are ever given ([`REPLIES_PER_SECOND`]) are a few percent of a core.
 struct ReplyShares {
     hasher: KeyedState,
     window: u64,

@@ -4,6 +4,7 @@
 //! the time of the next call. Never: a socket, a thread, a clock, a random number that a seed did not give.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod controller;
 mod cookie;
 pub mod gate;

@@ -8,7 +8,7 @@
 //! 5. read a bounded number of packets from each inner side that is ready, describe them ([`outbound`]);
 //! 6. run timers that are due;
 //! 7. seal what was described, send it;
-//! 8. pass events on, publish counters.
+//! 8. pass events on, publish counters; while strangers flood, decide what of it the kernel should keep.
 //!
 //! A panic in a turn ends the turn, not the worker: [`recover`] makes it a shard anew.
 //!
@@ -29,6 +29,7 @@ use dataplane_io::packet_io::{PacketIo, ReadyToken};
 use dataplane_io::poll::{Interest, Poller, Token};
 use dataplane_io::usdt;
 use dataplane_io::{RxRing, TxBatch};
+use dataplane_proto::admission::{Admission, Share};
 use dataplane_proto::shard::{Inbound, Shard, ShardConfig};
 use dataplane_wire::offload::{Coalescer, Offloads};
 use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
@@ -105,6 +106,8 @@ pub(crate) struct Worker<P> {
     busy_poll: Duration,
     worked_at: Instant,
     drain: Option<Drain>,
+    /// How much of a flood of handshakes the sockets let through.
+    admission: Admission,
     /// Cores that were handed something in this turn, a bit each.
     wake: u64,
     /// Something is known to be ready: the next wait does not block.
@@ -140,6 +143,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             busy_poll: parts.busy_poll,
             worked_at: Instant::ZERO,
             drain: None,
+            admission: Admission::default(),
             wake: 0,
             more: false,
         }
@@ -207,9 +211,9 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             // What was counted since the last time must show even if nothing happens for an hour.
             self.publish(now);
         }
-        let due =
-            self.drain.as_ref().map(|drain| drain.deadline).into_iter().chain(self.shard.poll_timeout());
-        due.min().map(|due| due.since(now))
+        let drain = self.drain.as_ref().map(|drain| drain.deadline);
+        let due = [drain, self.shard.poll_timeout(), self.admission.poll_timeout()];
+        due.into_iter().flatten().min().map(|due| due.since(now))
     }
 
     fn note_ready(&mut self) -> bool {
@@ -340,6 +344,9 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
 
     fn publish(&mut self, now: Instant) {
         self.published_at = now;
+        if self.admission.handle_stats(now, &self.shard.gate_stats(now)) {
+            self.io.screen(self.admission.share().map(Share::most));
+        }
         let mut stats = self.stats;
         stats.drops.add_table(self.shard.drops());
         self.probe_drops(&stats.drops);

@@ -139,7 +139,8 @@ fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Datagrams that the kernel dropped because the socket's receive buffer was full, since it was made (SO_MEMINFO).
+/// Datagrams that the kernel dropped at the socket since it was made (SO_MEMINFO): its receive buffer was full, its filter
+/// ([`crate::screen`]) let them not through, or their checksum was wrong. A train counts once.
 ///
 /// # Errors
 /// What getsockopt says: kernels before 4.12 do not have it.

@@ -22,6 +22,7 @@ use self::send::{Budget, ChainSend};
 use self::sys::{Calls, Incoming, Kernel, Outgoing};
 use crate::packet_io::{Offload, Offloads, PacketIo, ReadyToken, RecvReport, SendReport};
 use crate::rx::RxRing;
+use crate::screen::Screen;
 use crate::socket;
 use crate::tx::{NONE, TxBatch};
 
@@ -33,9 +34,22 @@ struct Member {
     gro: Offload,
     size: BatchSize,
     ready: bool,
+    /// It came with a filter of somebody else's, which stays.
+    filtered: bool,
     /// First and last train of the batch that leave by it; only used within a send.
     head: u32,
     tail: u32,
+}
+
+impl Member {
+    /// Changes its filter. Where the kernel refuses one, all comes, as it did.
+    fn screen(&mut self, screen: Option<Screen>) {
+        match screen {
+            _ if self.filtered => {}
+            Some(screen) => drop(screen.attach(&self.socket)),
+            None => Screen::detach(&self.socket),
+        }
+    }
 }
 
 /// Sockets of one id, by family: indices of members.
@@ -64,6 +78,7 @@ pub struct UdpIo {
     incoming: Incoming,
     /// Which member the next receive begins with, so that none starves.
     turn: usize,
+    screen: Option<Screen>,
 }
 
 impl UdpIo {
@@ -82,6 +97,7 @@ impl UdpIo {
             outgoing: Outgoing::new(),
             incoming: Incoming::new(),
             turn: 0,
+            screen: None,
         }
     }
 
@@ -156,16 +172,18 @@ impl PacketIo for UdpIo {
         let offloads = socket::prepare(&socket, self.config)?;
         let index = self.members.iter().position(Option::is_none).unwrap_or(self.members.len());
         *place = Some(u16::try_from(index).map_err(io::Error::other)?);
-        let member = Member {
+        let mut member = Member {
             id,
-            socket,
             gso: Gso::new(offloads.gso),
             gro: offloads.gro,
             size: BatchSize::new(),
             ready: true,
+            filtered: Screen::is_screened(&socket),
             head: NONE,
             tail: NONE,
+            socket,
         };
+        member.screen(self.screen);
         if index == self.members.len() {
             self.members.push(Some(member));
             self.touched.reserve(self.members.len());
@@ -180,7 +198,9 @@ impl PacketIo for UdpIo {
             *families = Families::default();
         }
         let members = self.members.iter_mut().filter(|slot| slot.as_ref().is_some_and(|m| m.id == id));
-        members.filter_map(Option::take).map(|member| member.socket).collect()
+        let mut members: Vec<_> = members.filter_map(Option::take).collect();
+        members.iter_mut().for_each(|member| member.screen(None));
+        members.into_iter().map(|member| member.socket).collect()
     }
 
     fn poll_fds(&self, each: &mut dyn FnMut(ReadyToken, BorrowedFd<'_>)) {
@@ -247,6 +267,11 @@ impl PacketIo for UdpIo {
         }
         tx.clear();
         report
+    }
+
+    fn screen(&mut self, most: Option<u32>) {
+        self.screen = most.map(Screen::new);
+        self.members.iter_mut().flatten().for_each(|member| member.screen(self.screen));
     }
 
     fn offloads(&self) -> Offloads {
