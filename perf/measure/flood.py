@@ -19,8 +19,8 @@ UNREAD_PORT = 9999
 # Source addresses of spoofed floods, from RFC 2544's range for measurements.
 SOURCES = "198.18.0.0"
 SAMPLES = 256
-# Until a flood and the stream beside it have settled.
-SETTLE_SECONDS = 0.25
+# Until a flood and the stream beside it have settled: the filter on the gateway's sockets has a few periods of half a second.
+SETTLE_SECONDS = 2.5
 
 UNREAD = """
 import socket, sys, time
