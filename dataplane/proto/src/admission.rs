@@ -155,7 +155,7 @@ mod tests {
         fn period(&mut self, rate: u64, filtered: bool, spread: bool) -> u64 {
             let sent = rate / 2;
             let came = match self.admission.share() {
-                Some(share) if filtered => sent * (u64::from(share.most()) + 1) >> 32,
+                Some(share) if filtered => (sent * (u64::from(share.most()) + 1)) >> 32,
                 _ => sent,
             };
             let replies = came.min(if spread { BUDGET * 8 / 10 } else { BUDGET / 5 });
