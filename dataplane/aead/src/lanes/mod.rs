@@ -1,14 +1,17 @@
 //! Hot: whole batches through a vector kernel.
 //!
 //! Sealing: 1. packets in order of length, so that neighbours finish together; 2. all blocks of all packets as one stream
-//! ([`stream`]), one-time keys first; 3. as soon as 8 packets are made, while they are in the nearest cache, their tags
-//! ([`mac`]). Opening: 1. one-time keys of all packets; 2. tags of 8 packets; 3. those whose tag was right go into the
-//! stream, the others are never decrypted.
+//! ([`stream`]), one-time keys first; 3. beside the rounds of each full group of blocks, the first five eighths of the sums of
+//! packets made before ([`ahead`]); 4. as soon as 8 packets are made and summed up so far, their tags ([`mac`]). Opening: 1.
+//! one-time keys of all packets; 2. tags of 8 packets; 3. those whose tag was right go into the stream, beside whose rounds the
+//! sums of the next 8 are begun; the others are never decrypted.
 //!
-//! How constant time was checked: by reading the assembly of every kernel function (each conditional jump counts steps,
-//! segments or lanes, or checks an index of a key; no load or store has an address made of a key, a sum or a text), and by the
-//! statistics of `perf`'s constant-time. Either found what source could not show: a comparison of tags and a last subtraction
-//! of which the optimiser had made branches. Both now go through `subtle`.
+//! How constant time was checked: by reading the assembly of every kernel function (each conditional jump counts steps, runs
+//! of keys, lanes, double rounds or chains, or checks an index of a key; no load or store has an address made of a key, a sum
+//! or a text), and by the statistics of `perf`'s constant-time. Either found what source could not show: a comparison of tags
+//! and a last subtraction of which the optimiser had made branches. Both now go through `subtle`. Assembler that is written by
+//! hand ([`sums`](crate::sums) and both kernels' `rounds`) says the same of itself: its multiplications, `mulx` and
+//! `imul`, are on Intel's list of instructions whose time does not depend on their operands.
 //!
 //! Costs: no allocation, no copy of a packet beside the cipher itself. Time and memory accesses depend on lengths, places
 //! and on whether a tag was right, never on a key or a byte of a packet.
@@ -93,7 +96,8 @@ impl<K: Kernel> Drop for Secrets<K> {
 }
 
 /// Bytes of stack below a call that kernels use. Their functions that hold keys, keystream or sums are never inlined, so that
-/// what they spill lies there; the deepest seen in the assembly take less than 7 KiB. Nobody can promise that a register keeps
+/// what they spill lies there; the deepest seen in the assembly take less than 7 KiB. Not erased are copies of unfinished
+/// sums and clamped multipliers that [`ahead`] and [`mac`] make on their way to and from chains: the optimiser puts them into the caller's frame. Nobody can promise that a register keeps
 /// nothing, nor that a compiler to come spills no secret elsewhere.
 const FRAMES_LEN: usize = 8192;
 
