@@ -66,8 +66,8 @@ impl Builder {
         self
     }
 
-    /// What moves outer datagrams; by default the fastest that there is. Where it cannot be had, another does, and
-    /// [`Engine::backend`] says why. Of no effect beside an [outer side](Builder::outer) of the embedder's own.
+    /// What moves outer datagrams; by default the fastest that there is: [`Engine::backend`] says which. Of no effect beside an
+    /// [outer side](Builder::outer) of the embedder's own.
     #[must_use]
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;

@@ -43,10 +43,6 @@ pub enum Backend {
     Auto,
     /// The kernel's UDP sockets, whole batches with each system call.
     Udp,
-    /// io_uring.
-    Uring,
-    /// AF_XDP.
-    Xdp,
 }
 
 /// What moves outer datagrams.
@@ -54,18 +50,16 @@ pub enum Backend {
 pub struct BackendInUse {
     /// Its name: `udp`, or as an own outer side calls itself.
     pub name: &'static str,
-    /// Why it is this one; where another was asked for, why that cannot be had.
+    /// Why it is this one.
     pub reason: &'static str,
 }
 
 impl Backend {
-    /// What there is for it. Packets flow by another backend rather than not at all: whoever insists compares the name.
+    /// What there is for it.
     pub(crate) const fn resolve(self) -> BackendInUse {
         let reason = match self {
             Self::Auto => "the only one of this build",
             Self::Udp => "asked for",
-            Self::Uring => "io_uring was asked for, and this build has no such backend",
-            Self::Xdp => "AF_XDP was asked for, and this build has no such backend",
         };
         BackendInUse { name: "udp", reason }
     }

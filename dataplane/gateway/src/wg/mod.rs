@@ -64,8 +64,7 @@ pub struct EngineOptions {
     /// Workers, each with its own queue of the interface; by default one per CPU.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
-    /// What moves datagrams; by default the fastest there is. Where it cannot be had another does: `dataplane status` says
-    /// which, and why.
+    /// What moves datagrams; by default the fastest there is: `dataplane status` says which.
     #[arg(long, value_enum, value_name = "NAME", default_value = "auto")]
     pub backend: Backend,
     /// Which provider of the cipher seals and opens: avx512, avx2, ring or reference; by default the fastest of those that
@@ -82,10 +81,6 @@ pub enum Backend {
     Auto,
     /// UDP sockets of the kernel.
     Udp,
-    /// io_uring.
-    Uring,
-    /// AF_XDP.
-    Xdp,
 }
 
 impl From<Backend> for dataplane::Backend {
@@ -93,8 +88,6 @@ impl From<Backend> for dataplane::Backend {
         match backend {
             Backend::Auto => Self::Auto,
             Backend::Udp => Self::Udp,
-            Backend::Uring => Self::Uring,
-            Backend::Xdp => Self::Xdp,
         }
     }
 }
