@@ -94,13 +94,8 @@ impl Ahead {
             return;
         }
         self.taken = true;
-        let four = packets[self.first..end].iter().zip(&one_time[self.first..end]);
-        for (chain, (packet, block)) in chains.0.iter_mut().zip(four) {
-            // SAFETY: the caller's.
-            let block = unsafe { block.assume_init_ref() };
-            let r = [block.word(0) & CLAMP[0], block.word(1) & CLAMP[1]];
-            *chain = Chain { r, s: r[1] + (r[1] >> 2), at: packet.dst, ..Chain::IDLE };
-        }
+        // SAFETY: the caller's.
+        unsafe { fill(chains, &packets[self.first..end], &one_time[self.first..end]) };
     }
 
     /// Says that the chains were carried on.
@@ -140,20 +135,44 @@ impl Ahead {
         }
         self.taken = false;
         self.done[self.first / CHAINS % (BATCH_MAX / CHAINS)] = self.rounds;
-        for (chain, block) in chains.0.iter_mut().zip(&mut one_time[self.first..]) {
-            // SAFETY: the caller's.
-            let block = unsafe { block.assume_init_mut() };
-            for (i, word) in chain.sum.into_iter().enumerate() {
-                block.put_word(SUM_AT + i, word);
-            }
-            *chain = Chain::IDLE;
-        }
+        // SAFETY: the caller's.
+        unsafe { empty(chains, &mut one_time[self.first..]) };
     }
 
     /// Steps of a packet that are summed up.
     #[inline(always)]
     pub(crate) fn steps(&self, packet: usize) -> usize {
         self.done[packet / CHAINS % (BATCH_MAX / CHAINS)] as usize * CHAIN_STEPS
+    }
+}
+
+/// Puts packets into chains. Not inlined, so that copies of keys lie where the stack is erased, and so below.
+///
+/// # Safety
+/// The one-time keys are initialised.
+#[inline(never)]
+unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<Block>]) {
+    for (chain, (packet, block)) in chains.0.iter_mut().zip(packets.iter().zip(one_time)) {
+        // SAFETY: the caller's.
+        let block = unsafe { block.assume_init_ref() };
+        let r = [block.word(0) & CLAMP[0], block.word(1) & CLAMP[1]];
+        *chain = Chain { r, s: r[1] + (r[1] >> 2), at: packet.dst, ..Chain::IDLE };
+    }
+}
+
+/// Puts sums behind one-time keys.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(never)]
+unsafe fn empty(chains: &mut Chains, one_time: &mut [MaybeUninit<Block>]) {
+    for (chain, block) in chains.0.iter_mut().zip(one_time) {
+        // SAFETY: the caller's.
+        let block = unsafe { block.assume_init_mut() };
+        for (i, word) in chain.sum.into_iter().enumerate() {
+            block.put_word(SUM_AT + i, word);
+        }
+        *chain = Chain::IDLE;
     }
 }
 

@@ -96,9 +96,11 @@ impl<K: Kernel> Desk<K> {
 
 /// Sums of those packets of whom `steps` steps are summed up, joined to the others.
 ///
+/// Not inlined, so that its copies of sums lie where the stack is erased.
+///
 /// # Safety
 /// As [`even_tags`].
-#[inline(always)]
+#[inline(never)]
 unsafe fn join<K: Kernel>(at: usize, steps: &[usize; SUMS], keys: &[&Block; SUMS], desk: &mut Desk<K>) {
     let mut words = [[0; SUMS]; 3];
     for lane in 0..SUMS {

@@ -96,8 +96,7 @@ impl<K: Kernel> Drop for Secrets<K> {
 }
 
 /// Bytes of stack below a call that kernels use. Their functions that hold keys, keystream or sums are never inlined, so that
-/// what they spill lies there; the deepest seen in the assembly take less than 7 KiB. Not erased are copies of unfinished
-/// sums and clamped multipliers that [`ahead`] and [`mac`] make on their way to and from chains: the optimiser puts them into the caller's frame. Nobody can promise that a register keeps
+/// what they spill lies there; the deepest seen in the assembly take less than 7 KiB. Nobody can promise that a register keeps
 /// nothing, nor that a compiler to come spills no secret elsewhere.
 const FRAMES_LEN: usize = 8192;
 
