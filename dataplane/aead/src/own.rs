@@ -4,8 +4,7 @@
 //! lines `in turns`, release profile, fat LTO) on one core of a Zen 4, or by the same loop without the library's stand-in.
 //!
 //! What is missed. The aim is 2.2 times ring at 1,420 bytes: AVX-512 reaches 2.08 sealing and 1.91 opening 44 packets, 1.97 and 1.75
-//! of 16; and 1.25 times ring by AVX2, which reaches 1.10 and 1.01 and is
-//! left to ring at that length. Batches of 16 have less than batches of 44 to hide
+//! of 16; and 1.25 times ring by AVX2, which reaches 1.10 and 1.01 of 44. Batches of 16 have less than batches of 44 to hide
 //! Poly1305 behind: opening, the sums of the first 8 packets; sealing, the last 8's.
 //!
 //! Of a packet of 1,420 bytes, sealed among 44 by AVX-512, in cycles (364 to 369 ns, taken to be 1,365: Zen 4 at 3.7 GHz; shares by

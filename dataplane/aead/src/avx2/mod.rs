@@ -39,7 +39,7 @@ impl Kernel for Avx2 {
     // |      44 | 1.43 / 1.53 | 1.20 / 1.21 | 1.10 / 1.01 |
     // |      64 |             | 1.29 / 1.26 | 1.15 / 1.04 |
     fn worth_it(packets: usize, bytes: usize) -> bool {
-        packets >= 16 && bytes <= 512 * packets
+        packets >= 32 || packets >= 16 && bytes <= 512 * packets
     }
 
     #[inline(always)]

@@ -51,7 +51,7 @@ impl Kernel for Avx512 {
     // |      44 | 2.62 / 2.71 | 2.18 / 2.25 | 2.08 / 1.91 |
     // |      64 |             | 2.39 / 2.32 | 2.14 / 1.97 |
     fn worth_it(packets: usize, bytes: usize) -> bool {
-        packets >= 5 || packets >= 4 && bytes >= 512 * packets
+        packets >= 6 || packets >= 4 && bytes >= 512 * packets
     }
 
     #[inline(always)]
