@@ -3,6 +3,7 @@
 //! Enters: sockets and devices. Leaves: datagrams and packets in memory that was made at start. Never: a protocol beyond the
 //! lengths and headers that it must build.
 
+mod bpf;
 pub mod faulty;
 pub mod inherit;
 pub mod inner;

@@ -20,6 +20,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::bpf::{self, op};
+
 /// The program sees the UDP header in front of the datagram.
 const UDP_HEADER: u32 = 8;
 const INITIATION_LEN: u32 = 148;
@@ -59,20 +61,7 @@ impl Screen {
     /// # Errors
     /// `EPERM`: somebody has locked the socket's filter. `ENOMEM`: the limit `net.core.optmem_max` is too low for the program.
     pub fn attach(&self, socket: impl AsFd) -> io::Result<()> {
-        let mut program = self.program();
-        let program = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-        // SAFETY: `program` points at its instructions, which live until the end of this function; the kernel copies and
-        // verifies them within the call.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                (&raw const program).cast(),
-                size_of_val(&program) as libc::socklen_t,
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        bpf::attach(socket, libc::SO_ATTACH_FILTER, &mut self.program())
     }
 
     /// Takes the filter of a socket away; none is well too.
@@ -146,13 +135,7 @@ impl Screen {
             // DROP
             plain(RETURN, 0),
         ];
-        // Jumps are relative to the step behind them.
-        let mut place = 0;
-        steps.map(|step| {
-            place += 1;
-            let distance = |to: u8| if to == NEXT { 0 } else { to - place };
-            libc::sock_filter { jt: distance(step.jt), jf: distance(step.jf), ..step }
-        })
+        bpf::assemble(steps)
     }
 }
 
@@ -162,29 +145,6 @@ const DRAW: u8 = 23;
 const PASS: u8 = 25;
 const DROP: u8 = 26;
 const PROGRAM_LEN: usize = DROP as usize + 1;
-
-/// Classic BPF, as far as it is used here (linux/bpf_common.h, linux/filter.h).
-mod op {
-    pub(super) const LOAD_LEN: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_LEN;
-    pub(super) const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    pub(super) const JUMP_EQ: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    pub(super) const JUMP_GREATER: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
-    pub(super) const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    /// Where a load yields a random number: SKF_AD_OFF + SKF_AD_RANDOM.
-    pub(super) const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
-
-    /// The step behind this one.
-    pub(super) const NEXT: u8 = u8::MAX;
-
-    pub(super) const fn plain(code: u32, k: u32) -> libc::sock_filter {
-        branch(code, k, NEXT, NEXT)
-    }
-
-    /// A jump to one of two places, counted from the start of the program.
-    pub(super) const fn branch(code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt: yes, jf: no, k }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,11 @@
 //!
 //! The kernel runs the program once per GRO train, on its first datagram, with the data starting behind the UDP header.
 //! A wrongly steered datagram is no fault: the core that gets it hands it over. So the program looks at no more than it needs.
-//!
-//! Contains unsafe: one `setsockopt`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+
+use crate::bpf::{self, op};
 
 /// Most bits of an index that can name the core: the program reads one byte.
 pub const CORE_BITS_MAX: u32 = 8;
@@ -107,20 +107,7 @@ impl Steering {
     /// # Errors
     /// `EINVAL`: the socket is bound, and in no group. `ENOMEM`: the limit `net.core.optmem_max` is too low for the program.
     pub fn attach(&self, socket: impl AsFd) -> io::Result<()> {
-        let mut program = self.program();
-        let program = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-        // SAFETY: `program` points at its instructions, which live until the end of this function; the kernel copies and
-        // verifies them within the call.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_fd().as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_REUSEPORT_CBPF,
-                (&raw const program).cast(),
-                size_of_val(&program) as libc::socklen_t,
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        bpf::attach(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &mut self.program())
     }
 
     /// The program. Loads past the end of a datagram would end it with 0, so lengths are checked before every load.
@@ -165,13 +152,7 @@ impl Steering {
             // HASH
             plain(RETURN, BY_HASH),
         ];
-        // Jumps are relative to the step behind them.
-        let mut place = 0;
-        steps.map(|step| {
-            place += 1;
-            let distance = |to: u8| if to == NEXT { 0 } else { to - place };
-            libc::sock_filter { jt: distance(step.jt), jf: distance(step.jf), ..step }
-        })
+        bpf::assemble(steps)
     }
 }
 
@@ -181,34 +162,6 @@ const INDEX_AT_4: u8 = 17;
 const INDEX_AT_8: u8 = 23;
 const HASH: u8 = 29;
 const PROGRAM_LEN: usize = HASH as usize + 1;
-
-/// Classic BPF, as far as it is used here (linux/bpf_common.h).
-mod op {
-    pub(super) const LOAD_LEN: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_LEN;
-    pub(super) const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
-    pub(super) const LOAD_BYTE_X: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_IND;
-    pub(super) const LOAD_WORD_X: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_IND;
-    pub(super) const LOAD_X: u32 = libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM;
-    pub(super) const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
-    pub(super) const SUB_X: u32 = libc::BPF_ALU | libc::BPF_SUB | libc::BPF_X;
-    pub(super) const SHIFT_RIGHT: u32 = libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K;
-    pub(super) const JUMP_EQ: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    pub(super) const JUMP_GE: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
-    pub(super) const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    pub(super) const RETURN_A: u32 = libc::BPF_RET | libc::BPF_A;
-
-    /// The step behind this one.
-    pub(super) const NEXT: u8 = u8::MAX;
-
-    pub(super) const fn plain(code: u32, k: u32) -> libc::sock_filter {
-        branch(code, k, NEXT, NEXT)
-    }
-
-    /// A jump to one of two places, counted from the start of the program.
-    pub(super) const fn branch(code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
-        libc::sock_filter { code: code as u16, jt: yes, jf: no, k }
-    }
-}
 
 #[cfg(test)]
 mod tests;
