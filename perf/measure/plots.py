@@ -1,12 +1,18 @@
 """Which plots a set of records gives."""
 
+import itertools
 import json
 import pathlib
+import types
 
-from . import figures, flood_table, record, stats, svg
+from . import figures, flood_table, record, session, stats, svg
 from .svg import COLOURS, Chart
 
 PARTS = (("user", "#0072b2"), ("system", "#e69f00"), ("softirq", "#999999"))
+# Programs keep their colour from plot to plot; others take what these leave.
+OWN = {"dataplane-wg": "#0072b2", "dataplane-wg+ring": "#56b4e9", "gotatun": "#d55e00", "boringtun": "#009e73", "wireguard-go": "#cc79a7",
+       "null": "#999999", "null+ring": "#bbbbbb", "null+auto": "#666666", "plain": "#e69f00"}
+SPARE = ("#000000", "#cc79a7", "#f0e442", "#8c564b")
 
 
 def draw(paths):
@@ -63,6 +69,18 @@ def _names(run, slots):
     return [tunnel["name"] for tunnel in run["tunnels"] if tunnel["name"] in there]
 
 
+def _colours(names):
+    """A colour for each name; a program's second turn has that of its first."""
+    programs = dict.fromkeys(name.split(" #")[0] for name in names)
+    spare = itertools.cycle(colour for colour in SPARE if colour not in map(OWN.get, programs))
+    of = {program: OWN.get(program) or next(spare) for program in programs}
+    return {name: of[name.split(" #")[0]] for name in names}
+
+
+def _about(run):
+    return session.describe(types.SimpleNamespace(**run))
+
+
 def ratio(run, slots):
     """Ratio to the first program in each round."""
     column, names = figures.COLUMNS[run["workload"]][0], _names(run, slots)
@@ -71,16 +89,16 @@ def ratio(run, slots):
     all_ratios = {name: values for name, values in all_ratios.items() if values}
     top = max(max(values) for values in all_ratios.values()) * 1.1
     chart = Chart(f"{column.name}, ratio to {base} in each round", "", "ratio", (-0.5, len(all_ratios) - 0.5), (0, top),
-                  names=[name.replace("dataplane", "dp") for name in all_ratios])
-    for at, values in enumerate(all_ratios.values()):
-        colour = COLOURS[at % len(COLOURS)]
+                  names=[name.replace("dataplane", "dp") for name in all_ratios], about=_about(run))
+    for at, (name, values) in enumerate(all_ratios.items()):
+        colour = _colours(names)[name]
         for number, value in enumerate(values):
             chart.dot(chart.x(at - 0.2 + 0.4 * number / max(len(values) - 1, 1)), chart.y(value), colour)
         low, high = stats.interval(values)
         chart.line([(chart.x(at), chart.y(low)), (chart.x(at), chart.y(high))], "#000", 2)
         middle = stats.median(values)
         chart.line([(chart.x(at - 0.25), chart.y(middle)), (chart.x(at + 0.25), chart.y(middle))], "#000", 2)
-        chart.legend(f"{list(all_ratios)[at]} {middle:.2f}", colour)
+        chart.legend(f"{name} {middle:.2f}", colour)
     return chart.render()
 
 
@@ -98,7 +116,7 @@ def cost(run, slots):
     unit = "CPU seconds per GB" if tcp else "CPU ns per packet"
     chart = Chart(f"{unit} (softirq: of the whole machine, in part the programs' own time)", "", unit,
                   (-0.5, len(names) - 0.5), (0, max(sum(bar) for bar in bars) * 1.05),
-                  names=[name.replace("dataplane", "dp") for name in names])
+                  names=[name.replace("dataplane", "dp") for name in names], about=_about(run))
     for at, bar in enumerate(bars):
         base = 0
         for value, (_, colour) in zip(bar, PARTS):
@@ -125,11 +143,12 @@ def latency(run, slots):
         curves[name] = points
     ends = [point for points in curves.values() for point in points]
     across = (min(x for x, _ in ends), max(x for x, _ in ends))
-    chart = Chart(f"{run['requests']:g} requests/s beside {run['load']:g} packets/s", "µs", "share that took longer", across,
-                  (min(y for _, y in ends), 1), log_x=True, log_y=True)
-    for at, (name, points) in enumerate(curves.items()):
-        chart.curve(points, COLOURS[at % len(COLOURS)])
-        chart.legend(name, COLOURS[at % len(COLOURS)])
+    chart = Chart("Requests and their answers", "µs", "share that took longer", across, (min(y for _, y in ends), 1), log_x=True,
+                  log_y=True, about=_about(run))
+    colours = _colours(curves)
+    for name, points in curves.items():
+        chart.curve(points, colours[name])
+        chart.legend(name, colours[name])
     return chart.render()
 
 
@@ -148,9 +167,10 @@ def series(group, key, title):
     fixed = f"{run['peers_count']} peers" if key == "size" else f"{run['size']} bytes"
     chart = Chart(f"CPU ns per packet {run['way']}, bursts of {run['burst']}, {fixed}", title, "ns", across, (0, max(y for _, y in ends) * 1.1),
                   log_x=across[0] > 0, marks=sorted({x for x, _ in ends}))
-    for at, (name, points) in enumerate(curves.items()):
-        chart.curve(sorted(points), COLOURS[at % len(COLOURS)], dots=True)
-        chart.legend(name, COLOURS[at % len(COLOURS)])
+    colours = _colours(curves)
+    for name, points in curves.items():
+        chart.curve(sorted(points), colours[name], dots=True)
+        chart.legend(name, colours[name])
     return chart.render()
 
 

@@ -17,10 +17,10 @@ OPTIONS = ("workload", "rounds", "seconds", "flows", "reverse", "both", "size", 
 
 
 def describe(given):
-    """What is measured, in words."""
-    words = f"{given.rounds} rounds of {given.seconds:g} s, MTU {given.mtu}"
+    """What is measured, in words: of options, or of the line of a record that keeps them."""
+    words = f"{given.rounds} round{'s' * (given.rounds != 1)} of {given.seconds:g} s, MTU {given.mtu}"
     if given.workload == "tcp":
-        return f"TCP, {given.flows} streams{' both ways' if given.both else ''}: {words}"
+        return f"TCP, {given.flows} stream{'s' * (given.flows != 1)}{' both ways' if given.both else ''}: {words}"
     shape = f"{given.size}{'' if given.size == 'imix' else ' bytes'}, bursts of {given.burst}"
     if given.workload == "udp":
         rate = f"{given.rate:g} packets/s" if given.rate else "full speed"

@@ -4,7 +4,7 @@ import html
 import math
 
 WIDTH, HEIGHT = 800, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 230, 40, 50
+LEFT, RIGHT, TOP, BOTTOM = 70, 230, 60, 60
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 
 
@@ -39,13 +39,14 @@ def number(value):
 
 class Chart:
     """One chart. Values of x are numbers, or places of names where `names` is given; `marks` are those that the
-    axis names, where round ones would not do."""
+    axis names, where round ones would not do; `about` stands below the title."""
 
-    def __init__(self, title, x, y, across, up, log_x=False, log_y=False, names=None, marks=None):
+    def __init__(self, title, x, y, across, up, log_x=False, log_y=False, names=None, marks=None, about=""):
         self._parts, self._legend = [], []
         self.x = Scale(*across, LEFT, WIDTH - RIGHT, log_x)
         self.y = Scale(*up, HEIGHT - BOTTOM, TOP, log_y)
-        self.text(LEFT, TOP - 16, title, size=14)
+        self.text(LEFT, TOP - 36, title, size=14)
+        self.text(LEFT, TOP - 18, about, colour="#555")
         self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x, anchor="middle")
         self._parts.append(f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{html.escape(y)}</text>')
         for value in ticks(*up, log_y):
@@ -53,14 +54,18 @@ class Chart:
                 self.line([(LEFT, self.y(value)), (WIDTH - RIGHT, self.y(value))], "#ddd")
                 self.text(LEFT - 6, self.y(value) + 4, number(value), anchor="end")
         marks = list(enumerate(names)) if names else [(value, number(value)) for value in marks or ticks(*across, log_x)]
-        for value, word in marks:
+        # Many names stand in two rows, so that none runs into the next.
+        rows = 2 if len(names or []) > 6 else 1
+        for at, (value, word) in enumerate(marks):
             if across[0] <= value <= across[1]:
-                self.text(self.x(value), HEIGHT - BOTTOM + 18, word, anchor="middle")
+                self.text(self.x(value), HEIGHT - BOTTOM + 18 + 14 * (at % rows), word, anchor="middle")
         self.line([(LEFT, TOP), (LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], "#444")
 
-    def text(self, x, y, words, anchor="start", size=12):
-        """Words at a place of the picture."""
-        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{html.escape(words)}</text>')
+    def text(self, x, y, words, anchor="start", size=12, colour="#000"):
+        """Words at a place of the picture, if there are any."""
+        if words:
+            self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">'
+                               f'{html.escape(words)}</text>')
 
     def line(self, points, colour, width=1):
         """A line through places of the picture."""

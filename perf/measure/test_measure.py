@@ -83,7 +83,8 @@ class Records(unittest.TestCase):
 def told(commit, **more):
     """A run line."""
     return {"kind": "run", "format": record.FORMAT, "workload": "tcp", "command": "perf/run", "size": "64", "way": "out",
-            "burst": 1, "peers_count": 100, "machine": {"commit": commit, "cpu": "x", "cores": 2, "kernel": "6"},
+            "burst": 1, "peers_count": 100, "rounds": 1, "seconds": 2.0, "mtu": 1420, "flows": 1, "both": False, "rate": 0, "load": 0,
+            "requests": 1000, "machine": {"commit": commit, "cpu": "x", "cores": 2, "kernel": "6"},
             "tunnels": [{"name": "ours"}, {"name": "theirs"}], **more}
 
 
@@ -99,7 +100,7 @@ class Comparisons(unittest.TestCase):
 
     def test_what_differs_between_runs_is_said_and_other_workloads_are_refused(self):
         slots = [made("ours", 0, 100)]
-        self.assertIn("differs: mtu: None in A, 9000 in B", comparison.render((told("a"), slots), (told("b", mtu=9000), slots)))
+        self.assertIn("differs: mtu: 1420 in A, 9000 in B", comparison.render((told("a"), slots), (told("b", mtu=9000), slots)))
         with self.assertRaisesRegex(ValueError, "no figure in common"):
             comparison.render((told("a"), slots), (told("b", workload="udp"), slots))
         with self.assertRaisesRegex(ValueError, "no program is in both"):
@@ -129,6 +130,13 @@ class Plots(unittest.TestCase):
         pictures = self.drawn((told("a"), [made("ours", 0, 100), made("theirs", 0, 50)]))
         self.assertEqual(list(pictures), ["ratio-r0", "cost-r0"])
         self.assertIn("theirs 0.50", pictures["ratio-r0"])
+        self.assertIn("TCP, 1 stream: 1 round of 2 s, MTU 1420", pictures["ratio-r0"])
+
+    def test_programs_keep_their_colour_from_plot_to_plot(self):
+        colours = plots._colours(["other", "gotatun", "other #2", "dataplane-wg"])
+        self.assertEqual(colours["gotatun"], plots._colours(["gotatun"])["gotatun"])
+        self.assertEqual(colours["other"], colours["other #2"])
+        self.assertEqual(len({colours["other"], colours["gotatun"], colours["dataplane-wg"]}), 3)
 
     def test_packets_of_several_sizes_give_a_line_over_bytes(self):
         records = [(told("a", workload="udp", size=size), [made_udp("ours", 0, 1000)]) for size in ("64", "512")]
