@@ -77,6 +77,12 @@ fn of_reordered_datagrams_those_alone_are_lost_that_the_window_has_left_behind()
     run("window", 0..2);
 }
 
+// FT-10, but for the processor's time, which perf/flood measures
+#[test]
+fn who_has_a_session_loses_nothing_beside_floods_and_renews_it() {
+    run("floods", 0..2);
+}
+
 /// A part of the fifty seeds of the whole network that are an ordinary test: on several cores they run at once.
 fn storm(seeds: core::ops::Range<u64>) {
     for summary in run("whole", seeds) {

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::rc::Rc;
 
 use dataplane_wire::TrafficClass;
+use dataplane_wire::wireguard::Message;
 
 use super::{Datagram, HostId, Network};
 
@@ -45,6 +46,15 @@ impl Network {
             bytes: Rc::from(bytes),
         };
         self.enter_injected(link, datagram, "made up");
+    }
+
+    /// An initiation that a host has received, whole: its mac1 is right. `None` where none is remembered.
+    pub fn initiation_seen_by(&self, host: HostId) -> Option<Rc<[u8]>> {
+        let mut of_host = self.captured.iter().filter(|(to, _, _)| *to == host.0);
+        let initiation = |bytes: &[u8]| matches!(Message::parse(bytes), Ok(Message::Initiation(_)));
+        of_host
+            .find(|(_, _, datagram)| initiation(&datagram.bytes))
+            .map(|(_, _, datagram)| Rc::clone(&datagram.bytes))
     }
 
     /// Sends noise that begins like a message of WireGuard.

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::network::{Failure, HostId, Network};
 
+mod floods;
 mod paths;
 mod sessions;
 mod storm;
@@ -30,6 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("stall", sessions::stall),
     ("replay", sessions::replay),
     ("window", sessions::window),
+    ("floods", floods::floods),
 ];
 
 /// What a run came to.
