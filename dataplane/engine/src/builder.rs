@@ -189,6 +189,8 @@ impl Builder {
         })?;
         let name = dataplane_aead::Aead::name(&cipher);
         let mut engine = Engine::new(Arc::clone(&links), requests, control, (name, backend), shared);
+        // Declared behind the engine, so that a start that fails lets go of it first: the engine joins the thread that waits for it.
+        let begin = begin;
         let cpus = if self.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
         for (number, poller) in pollers.into_iter().enumerate() {
             let memory = |source| StartError::Memory { bytes: plan.bytes(), source };

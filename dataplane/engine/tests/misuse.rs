@@ -2,13 +2,16 @@
 
 mod common;
 
+use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Site, engine};
+use common::{PATIENCE, Site, engine};
+use dataplane::outer::{BindError, OpenRequest, Outer, OuterSockets, UdpIo, UdpOuter};
 use dataplane::{
-    Depth, Engine, InnerSide, Interface, InterfaceError, Limits, PathPolicy, Peer, PublicKey, PushError,
-    Secret, Workers,
+    Depth, Engine, InnerSide, Interface, InterfaceError, Limits, Offloads, PathPolicy, Peer, PublicKey,
+    PushError, Secret, Workers,
 };
 
 /// The text of an error.
@@ -32,6 +35,32 @@ fn an_engine_that_cannot_be_is_refused_with_what_could_be() {
     }
     let refused = text(Engine::builder().cipher("rot13").start());
     assert!(refused.starts_with("no cipher \"rot13\" here; choose one of: "), "{refused}");
+}
+
+/// An outer side that has a backend for the first worker only.
+struct OneBackend(UdpOuter);
+
+impl Outer for OneBackend {
+    type Io = UdpIo;
+
+    fn backend(&mut self, worker: usize) -> io::Result<UdpIo> {
+        if worker == 0 { self.0.backend(worker) } else { Err(io::Error::other("no card for it")) }
+    }
+
+    fn open(&mut self, request: &OpenRequest<'_>) -> Result<OuterSockets<UdpSocket>, BindError> {
+        self.0.open(request)
+    }
+}
+
+#[test]
+fn a_start_that_fails_halfway_is_told_and_ends_the_threads_that_were_there() {
+    let (told, refusal) = mpsc::channel();
+    std::thread::spawn(move || {
+        let outer = OneBackend(UdpOuter::new(Offloads::auto()));
+        let _ = told.send(text(Engine::builder().workers(Workers::Count(2)).outer(outer).start()));
+    });
+    let refused = refusal.recv_timeout(PATIENCE).expect("an answer, not a wait for ever");
+    assert!(refused.starts_with("cannot set up a backend: no card for it"), "{refused}");
 }
 
 #[test]
