@@ -74,8 +74,9 @@ pub(crate) fn plan(
     for mut peer in peers {
         let key = peer.public_key;
         let known = known.get(&key);
-        // One that roams no more goes home.
-        let stays = known.is_none_or(|known| known.path_policy == peer.path_policy);
+        // One that roams no more goes home. Who is not there has none, whatever was said of him once: a peer also goes when the
+        // interface gets its key.
+        let stays = known.is_some_and(|known| known.path_policy == peer.path_policy);
         let again = |endpoint: &SocketAddr| stays && configured.get(&key) == Some(endpoint);
         peer.endpoint = peer.endpoint.filter(|endpoint| !again(endpoint));
         match known {

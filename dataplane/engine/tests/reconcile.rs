@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Site, connect, tell};
 use dataplane::{
-    Desired, DropReason, Engine, InterfaceError, IpPrefix, Limits, PathPolicy, Peer, PublicKey, Reconciled,
-    Workers,
+    Change, Desired, DropReason, Engine, InterfaceError, IpPrefix, Limits, PathPolicy, Peer, PublicKey,
+    Reconciled, Secret, Workers,
 };
 
 fn pair(seeds: [u8; 2]) -> (Engine, Site, Site) {
@@ -102,6 +102,23 @@ fn a_configured_endpoint_moves_a_peer_only_when_it_is_another_than_before() {
     assert_eq!(counts, Reconciled { unchanged: 1, ..Reconciled::default() });
     let refused = one.handle.upsert(own).unwrap().wait().unwrap();
     assert!(matches!(refused, Err(InterfaceError::OwnKey)), "{refused:?}");
+}
+
+#[test]
+fn a_peer_that_went_when_the_interface_got_its_key_comes_back_with_its_endpoint() {
+    let (_engine, one, _other) = pair([15, 16]);
+    let theirs = Secret::new([99; 32]);
+    let peer = Peer::new(theirs.public()).endpoint((Ipv4Addr::LOCALHOST, 9).into());
+    let with_key = |key: &Secret| {
+        let change = Change { private_key: Some(key.clone()), ..Change::default() };
+        one.handle.apply(change).unwrap().wait().unwrap().unwrap();
+        one.handle.snapshot().unwrap().wait().unwrap().unwrap().device.peers
+    };
+    assert_eq!(reconcile(&one, vec![peer.clone()]).unwrap().added, 1);
+    assert!(with_key(&theirs).is_empty());
+    assert!(with_key(&one.key).is_empty());
+    assert_eq!(reconcile(&one, vec![peer]).unwrap().added, 1);
+    assert_eq!(with_key(&one.key)[0].endpoint, Some((Ipv4Addr::LOCALHOST, 9).into()));
 }
 
 #[test]
