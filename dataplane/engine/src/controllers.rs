@@ -7,10 +7,10 @@ mod thread;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use dataplane_proto::Controller;
 use dataplane_proto::controller::{Input, Output};
@@ -66,6 +66,8 @@ pub(crate) struct Controllers {
     seen: (u64, Instant),
     /// When that was looked at last.
     looked: Instant,
+    /// What came of it.
+    stalled: bool,
     /// Fences on their way through the thread.
     away: VecDeque<Weak<dyn Pass>>,
     thread: Option<JoinHandle<()>>,
@@ -83,7 +85,7 @@ impl Controllers {
         let (pending, away) = (VecDeque::new(), VecDeque::new());
         let (inputs, thread, seen) = (Some(inputs), Some(thread), (0, Instant::ZERO));
         let looked = Instant::ZERO;
-        Ok(Self { inputs, outputs, pending, sent: 0, done, seen, looked, away, thread })
+        Ok(Self { inputs, outputs, pending, sent: 0, done, seen, looked, stalled: false, away, thread })
     }
 
     /// Whether another message can be taken: those before have been.
@@ -134,12 +136,15 @@ impl Controllers {
         if late || done != self.seen.0 || (done == self.sent && self.pending.is_empty()) {
             self.seen = (done, now);
         }
-        now.since(self.seen.1) >= STALLED_AFTER
+        self.stalled = now.since(self.seen.1) >= STALLED_AFTER;
+        self.stalled
     }
 
-    /// When to ask next whether it is stalled; `None` while everything is taken in.
+    /// When it may turn out to be stalled; `None` while everything is taken in, and once it is: that it goes on again is seen
+    /// whenever somebody looks.
     pub(crate) fn stalls_at(&self) -> Option<Instant> {
-        (self.done.load(Ordering::Relaxed) != self.sent).then(|| self.seen.1 + STALLED_AFTER)
+        let waits = !self.stalled && self.done.load(Ordering::Relaxed) != self.sent;
+        waits.then(|| self.seen.1 + STALLED_AFTER)
     }
 
     /// The fences that are stuck in a stalled thread: they go on without it.
@@ -150,9 +155,18 @@ impl Controllers {
 
 impl Drop for Controllers {
     fn drop(&mut self) {
-        // Closing the channels ends the thread at its next look at them; one that hangs inside of a controller is left alone.
+        // Closing the channel ends the thread when it looks there next, and it drops its controllers. Who waits for the engine's
+        // end waits for that too; one that hangs inside of a controller is left alone.
         self.inputs = None;
-        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
+        let deadline = StdInstant::now() + STALLED_AFTER;
+        let ended = loop {
+            let left = deadline.saturating_duration_since(StdInstant::now());
+            match self.outputs.recv_timeout(left) {
+                Ok(_) => {}
+                Err(end) => break end == RecvTimeoutError::Disconnected,
+            }
+        };
+        if let Some(thread) = self.thread.take().filter(|_| ended) {
             let _ = thread.join();
         }
     }
@@ -188,16 +202,22 @@ mod tests {
         let mut controllers = Controllers::start(std::thread::current()).unwrap();
         let interface = InterfaceId(0);
         controllers.send(ToControllers::Set(interface, Box::new(Stopped(Arc::clone(&gate)))));
-        controllers.send(ToControllers::Input(interface, Input::PeerRemoved { peer: PeerId::default() }));
-        // The first message after the start of a machine that has been up for long.
-        assert!(!controllers.is_stalled(at(1_000_000)));
+        let input = Input::PeerUpserted { peer: PeerId::default(), endpoint: None };
+        controllers.send(ToControllers::Input(interface, input));
         while controllers.done.load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }
+        // The first message after the start of a machine that has been up for long.
+        assert!(!controllers.is_stalled(at(1_000_000)));
         let stalled = |controllers: &mut Controllers, seconds: u64| {
             [0, 1, 2].map(|more| controllers.is_stalled(at(seconds + more)))
         };
-        assert_eq!(stalled(&mut controllers, 1_000_001), [false, false, true]);
+        assert_eq!(stalled(&mut controllers, 1_000_000), [false, false, true]);
+        assert_eq!(
+            controllers.stalls_at(),
+            None,
+            "a control thread that would look again and again, and never sleep"
+        );
         assert_eq!(stalled(&mut controllers, 1_000_100), [false, false, true], "nobody looked for a while");
         drop(held);
     }

@@ -4,6 +4,8 @@ mod common;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{PATIENCE, Site, connect, engine, event, number_of, tell, udp_packet, until};
@@ -286,6 +288,51 @@ fn a_drain_ends_in_time_where_a_packet_waits_for_a_session_that_never_comes() {
     one.send(other.address, [1]);
     let drained = near.drain(Duration::from_millis(50)).unwrap().wait().unwrap();
     assert_eq!(drained, Drained::TimedOut);
+}
+
+#[test]
+fn each_drain_has_its_own_time_and_answer() {
+    let (near, _events) = engine(1);
+    let (mut one, other) = (Site::add(&near, 1, 4), Site::add(&near, 2, 4));
+    one.handle.upsert(other.peer().endpoint(([127, 0, 0, 1], 9).into())).unwrap().wait().unwrap().unwrap();
+    one.send(other.address, [1]);
+    let first = near.drain(Duration::from_millis(100)).unwrap();
+    let second = near.drain(Duration::from_millis(50)).unwrap();
+    assert_eq!((first.wait(), second.wait()), (Ok(Drained::TimedOut), Ok(Drained::TimedOut)));
+}
+
+/// Tells of its end.
+struct Mortal(Arc<AtomicBool>);
+
+impl Controller for Mortal {
+    fn handle_input(&mut self, _: Instant, _: Input) {}
+
+    fn poll_output(&mut self, _: Instant) -> Option<Output> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// EN-17
+#[test]
+fn an_engine_that_is_gone_has_let_go_of_its_controllers() {
+    for _ in 0..20 {
+        let (near, _events) = engine(1);
+        let ended = Arc::new(AtomicBool::new(false));
+        let controller = Mortal(Arc::clone(&ended));
+        let _site = Site::add_with(&near, 1, 2, |interface| interface.controller(controller));
+        drop(near);
+        assert!(ended.load(Ordering::Acquire));
+    }
 }
 
 /// EN-12: pinned workers run where they were put, and say where; the outer side says what it uses.

@@ -35,6 +35,7 @@ impl Owner {
 }
 
 /// A peer as its controllers are told of it.
+#[derive(Clone, Copy)]
 struct Known {
     owner: Owner,
     /// Generations of paths count up per peer, also from one controller to the next: what is added to those of the present one.
@@ -202,10 +203,12 @@ impl Layers {
         let Some(peer) = peer_of(&input) else { return };
         let gone = matches!(input, Input::PeerRemoved { .. });
         let new = || Known { owner: Owner::Interface(interface), base: 0, last: 0 };
-        let owner = match gone {
-            true => self.peers.remove(&peer).unwrap_or_else(new).owner,
-            false => self.peers.entry(peer).or_insert_with(new).owner,
+        let known = match gone {
+            true => self.peers.remove(&peer),
+            false => Some(*self.peers.entry(peer).or_insert_with(new)),
         };
+        // Removed before anybody was told of it, or with an interface whose number another one may have now.
+        let Some(Known { owner, .. }) = known else { return };
         self.tell(now, owner, input);
         if let (true, Owner::Peer(..)) = (gone, owner) {
             self.remove(owner);

@@ -105,7 +105,7 @@ pub(crate) struct Worker<P> {
     published_at: Instant,
     busy_poll: Duration,
     worked_at: Instant,
-    drain: Option<Drain>,
+    drains: Vec<Drain>,
     /// How much of a flood of handshakes the sockets let through.
     admission: Admission,
     /// Cores that were handed something in this turn, a bit each.
@@ -142,7 +142,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             published_at: Instant::ZERO,
             busy_poll: parts.busy_poll,
             worked_at: Instant::ZERO,
-            drain: None,
+            drains: Vec::new(), // tidy: at start
             admission: Admission::default(),
             wake: 0,
             more: false,
@@ -211,7 +211,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             // What was counted since the last time must show even if nothing happens for an hour.
             self.publish(now);
         }
-        let drain = self.drain.as_ref().map(|drain| drain.deadline);
+        let drain = self.drains.iter().map(|drain| drain.deadline).min();
         let due = [drain, self.shard.poll_timeout(), self.admission.poll_timeout()];
         due.into_iter().flatten().min().map(|due| due.since(now))
     }
@@ -270,7 +270,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             WorkerCommand::Adopted => self.standing = Standing::Told,
             WorkerCommand::Drain(drain) => {
                 self.interfaces.set_all_ready();
-                self.drain = Some(drain);
+                self.drains.push(drain);
             }
             WorkerCommand::AddInner { interface, inner, readable } => {
                 let slot = usize::from(interface.0);

@@ -88,20 +88,23 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         }
     }
 
-    /// Lets go of the wish for a drain once nothing waits: not in inner sides, not for a session, not from other cores.
+    /// Lets go of wishes for a drain once nothing waits: not in inner sides, not for a session, not from other cores.
     pub(super) fn drain(&mut self, now: Instant) {
-        let Some(drain) = &self.drain else { return };
+        if self.drains.is_empty() {
+            return;
+        }
         let waits = self.more
             || self.interfaces.next_readable(0).is_some()
             || self.shard.staged() > 0
             || !self.link().hand_offs.is_empty();
-        if !waits {
-            self.drain = None;
-        } else if now >= drain.deadline {
-            // Release pairs with the control thread's acquire: it looks when the last worker has let go.
-            drain.timed_out.store(true, Ordering::Release);
-            self.drain = None;
-        }
+        self.drains.retain(|drain| {
+            let late = waits && now >= drain.deadline;
+            if late {
+                // Release pairs with the control thread's acquire: it looks when the last worker has let go.
+                drain.timed_out.store(true, Ordering::Release);
+            }
+            waits && !late
+        });
     }
 }
 
