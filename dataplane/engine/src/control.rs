@@ -22,7 +22,7 @@ use crate::error::InterfaceError;
 use crate::events::{Degradation, Event, EventSender};
 use crate::handle::{Change, InterfaceSnapshot};
 use crate::interface::{InnerSide, Interface};
-use crate::link::{Drain, DropSignal, WorkerCommand, WorkerLink};
+use crate::link::{Drain, DropSignal, Told, WorkerCommand, WorkerLink};
 use crate::opened::Opened;
 use crate::outer::AnyOuter;
 use crate::peer::{Desired, Peer};
@@ -183,7 +183,7 @@ impl Control {
 
     /// Runs until it is told to stop or the engine is gone.
     pub(crate) fn run(mut self) {
-        let Ok(mut controllers) = Controllers::start(std::thread::current()) else { return };
+        let Ok(mut controllers) = Controllers::start(std::thread::current()) else { return self.stop() };
         loop {
             let now = clock::now();
             self.node.set_wall_clock(now, clock::unix_now());
@@ -203,12 +203,13 @@ impl Control {
             if self.shared.ended.get().is_some() {
                 return self.stop();
             }
-            if !busy && self.fences.is_empty() {
+            if !busy {
                 let due = self.node.poll_timeout().into_iter().chain(controllers.stalls_at());
                 let due = due.chain(self.drains.iter().map(|drain| drain.deadline + DRAIN_GRACE)).min();
                 let wait = due.map_or(NAP_MAX, |due| due.since(clock::now()));
-                // A worker with a full queue does not call; it is looked at again soon.
-                let nap = if self.held.is_some() { Duration::from_millis(1) } else { NAP_MAX };
+                // Neither a worker nor the controllers call when their full queue has room again: they are looked at again soon.
+                let full = self.held.is_some() || !self.fences.is_empty();
+                let nap = if full { Duration::from_millis(1) } else { NAP_MAX };
                 std::thread::park_timeout(wait.min(nap));
             }
         }
@@ -324,24 +325,28 @@ impl Control {
         let mut busy = false;
         for (number, link) in links.iter().enumerate() {
             let core = CoreId(number as u8);
-            // A worker with more to tell than its queues took sleeps on it: it is woken when there is room.
-            let more = link.events.is_full() || link.handshakes.is_full();
-            while let Some(event) = link.events.pop() {
-                self.node.handle_event(now, core, event);
-                busy = true;
-            }
-            while let Some(arrived) = link.handshakes.pop() {
-                self.node.handle_handshake(now, core, &arrived);
-                busy = true;
-            }
-            while let Some(interface) = link.gone.pop() {
-                self.events.send(Event::InterfaceGone(interface));
-            }
-            if more {
+            let heard = link.hear(|told| match told {
+                Told::Event(event) => self.node.handle_event(now, core, event),
+                Told::Handshake(arrived) => self.node.handle_handshake(now, core, &arrived),
+            });
+            busy |= heard.any;
+            if heard.maybe_more {
                 link.waker.wake();
             }
         }
+        self.hear_of_gone();
         busy
+    }
+
+    /// Each worker that reads an inner side finds out by itself that it is gone: the first is news.
+    pub(crate) fn hear_of_gone(&mut self) {
+        for link in self.links.iter() {
+            while let Some(interface) = link.gone.pop() {
+                if self.interfaces.get_mut(&interface).is_some_and(Opened::note_gone) {
+                    self.events.send(Event::InterfaceGone(interface));
+                }
+            }
+        }
     }
 
     fn tell(&mut self, notice: Notice) {

@@ -172,6 +172,21 @@ impl WorkerLink {
         Offloads { gso, gro }
     }
 
+    /// Takes all that the worker has told.
+    pub(crate) fn hear(&self, mut take: impl FnMut(Told)) -> Heard {
+        let (mut events, mut handshakes) = (0, 0);
+        while let Some(event) = self.events.pop() {
+            take(Told::Event(event));
+            events += 1;
+        }
+        while let Some(arrived) = self.handshakes.pop() {
+            take(Told::Handshake(arrived));
+            handshakes += 1;
+        }
+        let maybe_more = events >= self.events.capacity() || handshakes >= self.handshakes.capacity();
+        Heard { any: events + handshakes > 0, maybe_more }
+    }
+
     /// Asks the worker to end. `Release` pairs with the `Acquire` of [`WorkerLink::stopping`].
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -190,6 +205,24 @@ impl WorkerLink {
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
+}
+
+/// What a worker tells the control thread.
+pub(crate) enum Told {
+    /// What an authenticated peer has caused, or our own side.
+    Event(Event),
+    /// What a stranger has sent.
+    Handshake(HandshakeArrived),
+}
+
+/// What was taken from a worker at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Anything at all.
+    pub(crate) any: bool,
+    /// The worker may have more to tell than a queue took, and sleeps on it until it is called: that queue was full at some
+    /// moment, so what was taken since is what it holds, or more. (It need not have been full when the taking began.)
+    pub(crate) maybe_more: bool,
 }
 
 /// An offload's state in one word: its kind, and above it the errno.

@@ -153,6 +153,43 @@ fn more_commands_than_the_queue_has_places_take_effect_in_order_and_none_is_lost
 }
 
 #[test]
+fn a_worker_with_more_to_tell_than_its_queue_takes_is_called_when_there_is_room() {
+    const EVENTS: u32 = 3;
+    explore(3, || {
+        let place = loom::sync::Arc::new(Place::new());
+        let there = loom::sync::Arc::clone(&place);
+        let worker = thread::spawn(move || {
+            let (mut heard, mut told) = (0, 0);
+            while told < EVENTS {
+                if told > 0 {
+                    there.wait(&mut heard);
+                }
+                while told < EVENTS && !there.link.events.is_full() {
+                    let event = Event::Confirmed { peer: PeerId::default(), local_index: told };
+                    told += u32::from(there.link.events.push(event).is_ok());
+                }
+            }
+        });
+        let mut next = 0;
+        while next < EVENTS {
+            let heard = place.link.hear(|told| match told {
+                Told::Event(Event::Confirmed { local_index, .. }) => {
+                    assert_eq!(local_index, next);
+                    next += 1;
+                }
+                _ => panic!("something else"),
+            });
+            if heard.maybe_more {
+                place.wake();
+            }
+            // In the place of the worker's call.
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+    });
+}
+
+#[test]
 fn a_worker_that_ended_holds_nobody_and_shows_all_it_did() {
     explore(3, || {
         let place = loom::sync::Arc::new(Place::new());

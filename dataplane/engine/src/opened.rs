@@ -42,11 +42,18 @@ pub(crate) struct Opened {
     lost_before: Vec<u64>,
     mark: u32,
     device: Option<tun::Device>,
+    /// Its inner side is gone, and that is known.
+    gone: bool,
     socket_hook: Option<SocketHook>,
     configured: Configured,
 }
 
 impl Opened {
+    /// Notes that its inner side is gone. Whether that is new.
+    pub(crate) fn note_gone(&mut self) -> bool {
+        !std::mem::replace(&mut self.gone, true)
+    }
+
     /// Datagrams that a worker's sockets lost in the kernel.
     pub(crate) fn lost(&self, worker: usize) -> u64 {
         let now = self.group.as_ref().map_or(0, |group| group.lost(worker));
@@ -82,8 +89,8 @@ impl Control {
         };
         let configured = Configured::new();
         let lost_before = vec![0; self.links.len()];
-        let opened =
-            Opened { port, bound: None, group: None, lost_before, mark, device, socket_hook, configured };
+        let (bound, group, gone) = (None, None, false);
+        let opened = Opened { port, bound, group, lost_before, mark, device, gone, socket_hook, configured };
         let name = opened.device.as_ref().map(|device| device.name().to_owned());
         let group = if up { Some(self.bind(id, &opened.socket_hook, port, mark)?) } else { None };
 
@@ -225,7 +232,7 @@ impl Control {
         let name = device.as_ref().map(|device| device.name().to_owned());
         self.remove_inner(id);
         if let Some(opened) = self.interfaces.get_mut(&id) {
-            opened.device = device;
+            (opened.device, opened.gone) = (device, false);
         }
         self.give_inner(id, queues);
         Ok(name)
@@ -239,6 +246,9 @@ impl Control {
             self.give_waiting(CoreId(number as u8), command);
         }
         wait_for(done);
+        // That the old one is gone is no news of what takes its place, or its number.
+        self.interfaces.get_mut(&id).map(Opened::note_gone);
+        self.hear_of_gone();
     }
 
     /// Gives every worker its queue of an inner side.

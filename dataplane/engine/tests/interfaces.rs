@@ -5,7 +5,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Site, connect, engine, event, tell};
-use dataplane::{Depth, DropReason, Event, InnerSide};
+use dataplane::inner::Inner;
+use dataplane::inner::memory::pair;
+use dataplane::{Depth, DropReason, Event, InnerSide, Interface};
 
 #[test]
 fn two_interfaces_with_different_keys_and_ports_on_one_engine_carry_traffic_at_once() {
@@ -126,4 +128,32 @@ fn an_inner_side_that_ends_is_told_and_its_interface_can_be_replaced() {
     let id = handle.id();
     handle.remove().unwrap().wait().unwrap().unwrap();
     assert_eq!(Site::add(&far, 3, 8).handle.id(), id);
+}
+
+/// FT-3: every worker that reads it finds out, one after the other; it is told once, and of what takes its place anew.
+#[test]
+fn an_inner_side_that_ends_for_one_worker_after_the_other_is_told_once() {
+    let (near, mut events) = engine(2);
+    let (ours, theirs): (Vec<_>, Vec<_>) = (0..2).map(|_| pair(8).unwrap()).unzip();
+    let queues = theirs.into_iter().map(|queue| Box::new(queue) as Box<dyn Inner + Send>).collect();
+    let handle = near.add_interface(Interface::new(InnerSide::custom(queues))).unwrap();
+    let mut next = || {
+        event(&mut events, |event| match event {
+            Event::InterfaceGone(interface) => Some(interface),
+            _ => None,
+        })
+    };
+    let mut ours = ours.into_iter();
+    drop(ours.next());
+    assert_eq!(next(), Some(handle.id()));
+    drop(ours.next());
+    // A request is answered when every worker has looked up.
+    handle.network_changed().unwrap().wait().unwrap();
+    let other = Site::add(&near, 1, 8);
+    drop(other.packets);
+    assert_eq!(next(), Some(other.handle.id()), "the second worker's word is no news");
+    let (inner, packets) = InnerSide::queue(Depth::batches(8)).unwrap();
+    handle.set_inner(inner).unwrap().wait().unwrap().unwrap();
+    drop(packets);
+    assert_eq!(next(), Some(handle.id()));
 }

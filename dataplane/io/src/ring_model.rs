@@ -88,6 +88,11 @@ impl<T> ArrayQueue<T> {
         }
     }
 
+    /// How many places it has.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether a push would be refused at this moment.
     pub fn is_full(&self) -> bool {
         let tail = self.tail.fetch_add(0, Ordering::Acquire);
