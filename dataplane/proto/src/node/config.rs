@@ -187,7 +187,7 @@ pub enum ConfigProblem {
     /// A keepalive interval out of range.
     #[error("a persistent keepalive of {} s: expected 0 (off) to 65535 whole seconds", .0.as_secs_f64())]
     Keepalive(Duration),
-    /// A peer that neither has an endpoint nor may be found by roaming.
+    /// A peer that neither has an endpoint, when all changes are made, nor may be found by roaming.
     #[error(
         "a fixed path without an endpoint, by which nobody could be reached: give the peer an endpoint, or let it roam"
     )]
@@ -213,7 +213,10 @@ impl Node {
     pub fn apply(&mut self, now: Instant, changes: &[Change]) -> Result<Vec<Option<PeerId>>, ConfigError> {
         let mut plan = Plan::new(self);
         for (change, what) in changes.iter().enumerate() {
-            plan.check(what).map_err(|problem| ConfigError { change, problem })?;
+            plan.check(change, what).map_err(|problem| ConfigError { change, problem })?;
+        }
+        if let Some(change) = plan.nowhere() {
+            return Err(ConfigError { change, problem: ConfigProblem::FixedNowhere });
         }
         Ok(changes.iter().map(|change| self.apply_one(now, change)).collect())
     }
@@ -228,6 +231,20 @@ struct Planned {
     cleared: u32,
 }
 
+/// What a peer that was named will be when the changes so far are applied.
+#[derive(Clone, Copy)]
+struct Named {
+    /// [`Planned::cleared`] when it was named: all that is said here holds while that is so.
+    cleared: u32,
+    exists: bool,
+    /// The prefixes that it has now are given back.
+    freed: bool,
+    has_endpoint: bool,
+    fixed: bool,
+    /// The change by which its path became fixed, while it has no endpoint.
+    nowhere: Option<usize>,
+}
+
 /// How the node will look, in what can be refused.
 struct Plan<'n> {
     node: &'n Node,
@@ -236,7 +253,7 @@ struct Plan<'n> {
     /// Never less than what there will be: prefixes that are given twice count twice.
     allowed_ips: usize,
     planned: BTreeMap<InterfaceId, Planned>,
-    named: BTreeMap<(InterfaceId, PublicKey), (u32, bool)>,
+    named: BTreeMap<(InterfaceId, PublicKey), Named>,
 }
 
 impl<'n> Plan<'n> {
@@ -251,7 +268,7 @@ impl<'n> Plan<'n> {
         }
     }
 
-    fn check(&mut self, change: &Change) -> Result<(), ConfigProblem> {
+    fn check(&mut self, number: usize, change: &Change) -> Result<(), ConfigProblem> {
         match change {
             Change::AddInterface { interface, mtu, policy: _ } => {
                 check_mtu(*mtu)?;
@@ -281,11 +298,23 @@ impl<'n> Plan<'n> {
                 self.clear(*interface);
                 Ok(())
             }
-            Change::Peer(change) => self.check_peer(change),
+            Change::Peer(change) => self.check_peer(number, change),
         }
     }
 
-    fn check_peer(&mut self, change: &PeerChange) -> Result<(), ConfigProblem> {
+    /// The first change that leaves a peer behind which nobody could reach.
+    fn nowhere(&self) -> Option<usize> {
+        let stands = |(interface, _): &(InterfaceId, PublicKey), named: &Named| {
+            self.planned.get(interface).is_none_or(|planned| planned.cleared == named.cleared)
+        };
+        self.named
+            .iter()
+            .filter(|(name, named)| stands(name, named))
+            .filter_map(|(_, named)| named.nowhere)
+            .min()
+    }
+
+    fn check_peer(&mut self, number: usize, change: &PeerChange) -> Result<(), ConfigProblem> {
         let cleared = self.existing(change.interface)?.cleared;
         let out_of_range = |interval: &Duration| *interval > KEEPALIVE_MAX || interval.subsec_nanos() != 0;
         if let Some(interval) = change.keepalive.filter(out_of_range) {
@@ -293,21 +322,36 @@ impl<'n> Plan<'n> {
         }
         let name = (change.interface, change.public_key);
         let slot = self.node.by_key.get(&name).filter(|_| cleared == 0);
-        let known = slot.and_then(|slot| self.node.peers.slot(*slot)?.endpoint);
-        let fixed = change.path_policy == Some(PathPolicy::Fixed) && !change.remove;
-        if fixed && change.endpoint.or(known).is_none() {
-            return Err(ConfigProblem::FixedNowhere);
-        }
-        let said = self.named.get(&name).filter(|(at, _)| *at == cleared);
-        let exists = said.map_or(slot.is_some(), |(_, exists)| *exists);
+        let said = self.named.get(&name).filter(|named| named.cleared == cleared).copied();
+        let mut named = said.unwrap_or_else(|| {
+            let present = slot.and_then(|slot| self.node.peers.slot(*slot));
+            Named {
+                cleared,
+                exists: present.is_some(),
+                freed: false,
+                has_endpoint: present.is_some_and(|peer| peer.endpoint.is_some()),
+                fixed: present.is_some_and(|peer| peer.path_policy == PathPolicy::Fixed),
+                nowhere: None,
+            }
+        });
         // What the peer has now is given back once, by the first change that takes it.
-        if let (Some(slot), None, true) = (slot, said, change.remove || change.replace_allowed_ips) {
+        let takes = change.remove || change.replace_allowed_ips;
+        if let (Some(slot), false, true) = (slot, named.freed, takes) {
             self.allowed_ips -= self.node.allowed.of(*slot).count();
+            named.freed = true;
         }
+        let exists = named.exists;
         let stays = !change.remove && (exists || !change.update_only);
-        if said.is_some() || change.remove || change.replace_allowed_ips || stays != exists {
-            self.named.insert(name, (cleared, stays));
+        if stays {
+            named.has_endpoint |= change.endpoint.is_some();
+            named.fixed = change.path_policy.map_or(named.fixed, |policy| policy == PathPolicy::Fixed);
+        } else {
+            (named.has_endpoint, named.fixed) = (false, false);
         }
+        named.exists = stays;
+        let nowhere = named.fixed && !named.has_endpoint;
+        named.nowhere = nowhere.then(|| named.nowhere.unwrap_or(number));
+        self.named.insert(name, named);
         let planned = self.interface(change.interface);
         planned.peers = planned.peers + usize::from(stays) - usize::from(exists);
         self.peers = self.peers + usize::from(stays) - usize::from(exists);
@@ -342,8 +386,8 @@ impl<'n> Plan<'n> {
         let Some(present) = self.node.interfaces.get(&interface).filter(|_| first) else { return };
         for slot in present.peers.values() {
             let Some(peer) = self.node.peers.slot(*slot) else { continue };
-            // A peer that was named before has given its prefixes back already.
-            if !self.named.contains_key(&(interface, peer.public)) {
+            // One of which a change took them before has given its prefixes back already.
+            if !self.named.get(&(interface, peer.public)).is_some_and(|named| named.freed) {
                 self.allowed_ips -= self.node.allowed.of(*slot).count();
             }
         }

@@ -256,6 +256,35 @@ fn a_fixed_path_needs_an_endpoint_that_is_given_or_known() {
 }
 
 #[test]
+fn a_fixed_path_and_its_endpoint_may_be_told_apart_and_go_with_their_peer() {
+    let fixed = Change::Peer(PeerChange { path_policy: Some(PathPolicy::Fixed), ..peer(10) });
+    let placed = Change::Peer(PeerChange { endpoint: Some(path(10).remote), ..peer(10) });
+    let free = Change::Peer(PeerChange { path_policy: Some(PathPolicy::Roaming), ..peer(10) });
+    let gone = Change::Peer(PeerChange { remove: true, ..peer(10) });
+    let clear = Change::RemovePeers { interface: WG0 };
+    let nowhere = |change| Err(ConfigError { change, problem: ConfigProblem::FixedNowhere });
+    for good in [[&placed, &fixed], [&fixed, &placed], [&fixed, &free], [&fixed, &gone], [&fixed, &clear]] {
+        let mut host = Host::new(1);
+        apply(&mut host, &good.map(Clone::clone));
+    }
+    let mut host = Host::new(1);
+    apply(&mut host, &[placed.clone(), fixed.clone()]);
+    // What was to be told is told by the first look.
+    let _ = host.state();
+    let before = host.state();
+    // With the peer went its endpoint.
+    for end in [&gone, &clear] {
+        let refused = host.node.apply(at(1.0), &[placed.clone(), end.clone(), fixed.clone(), fixed.clone()]);
+        assert_eq!(refused, nowhere(2));
+        assert!(host.state() == before);
+    }
+    // Of what is not there, nothing is asked.
+    apply(&mut host, &[gone]);
+    let unknown = PeerChange { path_policy: Some(PathPolicy::Fixed), update_only: true, ..peer(10) };
+    assert_eq!(host.node.apply(at(1.0), &[Change::Peer(unknown)]), Ok(vec![None]));
+}
+
+#[test]
 fn a_controller_hears_of_peers_with_the_socket_that_reaches_their_endpoint() {
     let mut host = Host::new(1);
     let v6 = "[2001:db8::1]:51820".parse().unwrap();

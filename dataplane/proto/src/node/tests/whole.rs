@@ -142,7 +142,7 @@ impl World {
         packet[..10].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 59]);
         packet[12..16].copy_from_slice(&[10, 9, 0, host.number]);
         packet[16..20].copy_from_slice(&[10, 9, 0, 3 - host.number]);
-        let owner = shard.route(WG0, &packet).expect("a route");
+        let owner = shard.route(WG0, &VnetHeader::PLAIN, &packet).expect("a route");
         assert_eq!(owner.peer, *peer);
         shard.handle_packet(self.now, WG0, owner.peer, &VnetHeader::PLAIN, &packet, sink);
         self.settle();
