@@ -255,7 +255,7 @@ impl Ends {
             self.owners.clear();
             self.routes.clear();
             let near = &mut self.near;
-            let find = |(_, packet): &(_, Vec<u8>)| near.find_route(WG0, packet).expect("a route");
+            let find = |(vnet, packet): &(_, Vec<u8>)| near.find_route(WG0, vnet, packet).expect("a route");
             self.routes.extend(batch.iter().map(find));
             self.owners.extend(self.routes.iter().map(|route| {
                 let owner = near.owner(route).expect("an owner").peer;

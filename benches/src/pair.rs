@@ -139,7 +139,7 @@ impl Pair {
     /// Where it is not taken.
     pub fn send(&mut self, vnet: &VnetHeader, packet: &[u8]) {
         let End { shard, tx } = &mut self.from;
-        let owner = shard.route(INTERFACE, packet).expect("a route");
+        let owner = shard.route(INTERFACE, vnet, packet).expect("a route");
         let outcome = shard.handle_packet(self.now, INTERFACE, owner.peer, vnet, packet, tx);
         assert!(matches!(outcome, Outcome::Queued), "{outcome:?}");
     }

@@ -39,7 +39,7 @@ use crate::counters::{Drops, WorkerStats};
 use crate::hook::{Hook, PolicyCounts};
 use crate::link::{Drain, HandOff, WorkerCommand, WorkerLink};
 use interfaces::{Interfaces, SideReady};
-use outbound::{READS_MAX, Read};
+use outbound::{READS_MAX, Read, packets_of};
 use recover::{Panics, Standing};
 use rustix::thread::sched_getcpu;
 
@@ -377,7 +377,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         self.publish(now);
     }
 
-    /// Hands something to another core; counts it as dropped when that core's ring is full.
+    /// Hands something to another core; counts what it stands for as dropped when that core's ring is full.
     fn hand_over(&mut self, core: CoreId, hand_off: HandOff) -> bool {
         let Some(link) = self.links.get(usize::from(core.0)) else { return false };
         usdt::hand_off(self.core.0, core.0, matches!(hand_off, HandOff::Packet { .. }));
@@ -386,8 +386,12 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                 self.wake |= 1 << core.0;
                 true
             }
-            Err(_) => {
-                self.stats.drops.add(DropReason::HandOffFull, 1);
+            Err(back) => {
+                let packets = match &back {
+                    HandOff::Datagram { .. } => 1,
+                    HandOff::Packet { buf, len, .. } => packets_of(&buf[..*len]),
+                };
+                self.stats.drops.add(DropReason::HandOffFull, packets);
                 false
             }
         }

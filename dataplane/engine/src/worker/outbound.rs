@@ -13,7 +13,7 @@ use dataplane_io::inner::{RecvError, VNET_HEADER_LEN};
 use dataplane_io::memory::{Class, FRAME_LEN};
 use dataplane_io::packet_io::PacketIo;
 use dataplane_proto::shard::{Outcome, Owner, Route};
-use dataplane_wire::offload::VnetHeader;
+use dataplane_wire::offload::{Segmentation, VnetHeader};
 use dataplane_wire::{DropReason, Instant, InterfaceId, PeerId};
 
 use super::Worker;
@@ -28,6 +28,13 @@ const BYTES_PER_TURN: usize = 128 * 1024;
 pub(super) const READS_MAX: usize = 32;
 /// Bytes of an ICMP answer: IPv6 answers fill the minimum MTU.
 const ICMP_LEN_MAX: usize = 1280;
+
+/// How many packets a super-packet stands for, vnet header first; one where it is none.
+#[cold]
+pub(super) fn packets_of(bytes: &[u8]) -> u64 {
+    let plan = VnetHeader::parse(bytes).and_then(|(vnet, packet)| Segmentation::plan(&vnet, packet).ok());
+    plan.map_or(1, |plan| plan.count() as u64)
+}
 
 /// A packet that was read, has a route, and was not described yet.
 pub(super) struct Read {
@@ -106,7 +113,11 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
 
     /// Begins step 2 for a packet of this core's inner side.
     fn send_packet(&mut self, now: Instant, interface: InterfaceId, buf: Buf, len: usize) {
-        match self.shard.find_route(interface, &buf[VNET_HEADER_LEN..len]) {
+        let Some((vnet, packet)) = VnetHeader::parse(&buf[..len]) else {
+            self.stats.drops.add(DropReason::OutboundMalformed, 1);
+            return self.pool.put(buf);
+        };
+        match self.shard.find_route(interface, &vnet, packet) {
             Ok(route) => self.read.push(Read { route, buf, len }),
             Err(reason) => self.no_route(now, interface, buf, len, reason),
         }
@@ -196,7 +207,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                 self.answer_unreachable(now, interface, &buf[VNET_HEADER_LEN..len]);
             }
             // An empty arena takes every packet; the shard has counted its own drops.
-            Outcome::Blocked => self.stats.drops.add(DropReason::TxFull, 1),
+            Outcome::Blocked => self.stats.drops.add(DropReason::TxFull, packets_of(&buf[..len])),
             Outcome::Queued | Outcome::Staged | Outcome::Dropped(_) => {}
         }
         self.pool.put(buf);

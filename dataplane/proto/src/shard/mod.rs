@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 
 use dataplane_aead::{Aead, BATCH_MAX, OpenDesc, SealDesc, SealInPlaceDesc, Span};
 use dataplane_wire::ip::{self, Packet, Unreachable};
+use dataplane_wire::offload::{Segmentation, VnetHeader};
 use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId, TxSink};
 
 use crate::gate::{Gate, GateStats, InterfaceKeys};
@@ -271,13 +272,18 @@ impl<A: Aead> Shard<A> {
         }
     }
 
-    /// Who has the destination of a packet from an inner side.
+    /// Who has the destination of a packet or super-packet from an inner side.
     ///
     /// # Errors
-    /// Why nobody has; counted. [`Shard::icmp_unreachable`] answers.
+    /// Why nobody has; counted, a super-packet as the packets that it would have become. [`Shard::icmp_unreachable`] answers.
     #[inline]
-    pub fn route(&mut self, interface: InterfaceId, packet: &[u8]) -> Result<Owner, DropReason> {
-        let route = self.find_route(interface, packet)?;
+    pub fn route(
+        &mut self,
+        interface: InterfaceId,
+        vnet: &VnetHeader,
+        packet: &[u8],
+    ) -> Result<Owner, DropReason> {
+        let route = self.find_route(interface, vnet, packet)?;
         self.owner(&route)
     }
 
@@ -287,7 +293,12 @@ impl<A: Aead> Shard<A> {
     /// # Errors
     /// As [`Shard::route`].
     #[inline]
-    pub fn find_route(&mut self, interface: InterfaceId, packet: &[u8]) -> Result<Route, DropReason> {
+    pub fn find_route(
+        &mut self,
+        interface: InterfaceId,
+        vnet: &VnetHeader,
+        packet: &[u8],
+    ) -> Result<Route, DropReason> {
         let found = match (self.interface(interface), Packet::parse(packet)) {
             (None, _) => Err(DropReason::InterfaceGone),
             (_, Err(_)) => Err(DropReason::OutboundMalformed),
@@ -296,13 +307,21 @@ impl<A: Aead> Shard<A> {
                 place.map(|place| Route { interface, place }).ok_or(DropReason::NoRoute)
             }
         };
-        found.inspect_err(|&why| self.count(why))
+        found.map_err(|why| self.unrouted(vnet, packet, why))
+    }
+
+    /// Counts what a packet without a route stands for.
+    #[cold]
+    fn unrouted(&mut self, vnet: &VnetHeader, packet: &[u8], why: DropReason) -> DropReason {
+        let packets = Segmentation::plan(vnet, packet).map_or(1, |plan| plan.count());
+        self.count_many(why, packets as u32);
+        why
     }
 
     /// The second half: who has the destination. Only before the next command, which may change the routes.
     ///
     /// # Errors
-    /// As [`Shard::route`].
+    /// As [`Shard::route`], but none as long as no command came between.
     #[inline]
     pub fn owner(&mut self, route: &Route) -> Result<Owner, DropReason> {
         let owner = match self.interface(route.interface) {

@@ -211,16 +211,12 @@ impl Core {
 
     /// Finds the peer of a packet of this core's inner side.
     fn route(&mut self, now: Instant, offer: Offer, moved: &mut Vec<(CoreId, HandOff)>, out: &mut Effects) {
-        match self.shard.route(WG0, &offer.bytes) {
+        match self.shard.route(WG0, &offer.vnet, &offer.bytes) {
             Ok(owner) if owner.core == self.id => self.send_to(now, owner.peer, &offer, out),
             Ok(owner) => moved.push((owner.core, HandOff::Packet { peer: owner.peer, offer })),
-            Err(reason) => {
-                // The shard counts a super-packet without a route as one; the books count what it stands for.
-                self.dropped += offer.packets - 1;
-                if reason == DropReason::NoRoute {
-                    self.answer(now, &offer.bytes, out);
-                }
-            }
+            Err(DropReason::NoRoute) => self.answer(now, &offer.bytes, out),
+            // The shard has counted it.
+            Err(_) => {}
         }
     }
 

@@ -205,6 +205,21 @@ fn wg_64_transfer_counts_whole_messages_and_not_what_was_refused() {
 
 // EN-13
 #[test]
+fn en_13_a_super_packet_that_goes_nowhere_counts_as_its_packets() {
+    let mut pair = Pair::connected();
+    let (vnet, packet) = tcp_super(1, 99, 3000, 1000, Ecn::NotEct);
+    assert_eq!(pair.send_super(A, &vnet, &packet), Outcome::Dropped(DropReason::NoRoute));
+    assert_eq!(pair.sides[A].all_drops(), [("no_route", 3)]);
+    pair.command(A, Command::RemoveInterface { interface: INTERFACE });
+    pair.send_super(A, &vnet, &packet);
+    assert_eq!(pair.sides[A].drops(DropReason::InterfaceGone), 3);
+    // What is not what its header says is one packet that nobody can tell apart.
+    pair.send_super(A, &VnetHeader { gso_size: 0, ..vnet }, &packet);
+    assert_eq!(pair.sides[A].drops(DropReason::InterfaceGone), 4);
+}
+
+// EN-13
+#[test]
 fn en_13_of_what_the_inner_side_gives_in_is_out_and_dropped() {
     let mut pair = Pair::connected();
     let peer = pair.sides[A].peer;
@@ -277,7 +292,7 @@ fn wg_57_a_hundred_thousand_peers_take_less_than_2_kib_each_and_every_one_is_fou
         let mut packet = udp4(1, 2, 64, 7);
         packet[16..20].copy_from_slice(&host(number).octets());
         let Side { shard, tx, .. } = &mut pair.sides[B];
-        assert_eq!(shard.route(INTERFACE, &packet).map(|owner| owner.peer), Ok(peer));
+        assert_eq!(shard.route(INTERFACE, &VnetHeader::PLAIN, &packet).map(|owner| owner.peer), Ok(peer));
         let outcome = shard.handle_packet(pair.now, INTERFACE, peer, &VnetHeader::PLAIN, &packet, tx);
         assert_eq!(outcome, Outcome::Staged);
     }

@@ -286,7 +286,7 @@ impl Pair {
 
     pub(super) fn send_super(&mut self, side: usize, vnet: &VnetHeader, packet: &[u8]) -> Outcome {
         let Side { shard, tx, .. } = &mut self.sides[side];
-        match shard.route(INTERFACE, packet) {
+        match shard.route(INTERFACE, vnet, packet) {
             Ok(owner) => shard.handle_packet(self.now, INTERFACE, owner.peer, vnet, packet, tx),
             Err(why) => Outcome::Dropped(why),
         }

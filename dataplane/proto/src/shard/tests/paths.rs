@@ -153,6 +153,6 @@ fn a_packet_for_a_peer_of_another_core_names_that_core() {
     let peer = PeerId { slot: 50, generation: 0 };
     let prefix = "10.0.0.64/26".parse().unwrap();
     pair.command(A, Command::SetRoute { interface: INTERFACE, peer, core: CoreId(1), prefix });
-    let owner = pair.sides[A].shard.route(INTERFACE, &udp4(1, 70, 64, 7));
+    let owner = pair.sides[A].shard.route(INTERFACE, &VnetHeader::PLAIN, &udp4(1, 70, 64, 7));
     assert_eq!(owner, Ok(Owner { peer, core: CoreId(1) }));
 }
