@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::controllers::Pass;
 use crate::error::Stopped;
+use crate::park::wait_until;
 use crate::sync::{Arc, Condvar, Mutex};
 
 struct Slot<T> {
@@ -106,6 +108,16 @@ impl<T> Applied<T> {
     }
 }
 
+impl<T> Applied<T> {
+    /// Blocks until the answer is there, for at most `timeout`: `Err` gives back what to wait for then.
+    ///
+    /// # Errors
+    /// Of the answer: [`Stopped`] when the engine shut down before it answered.
+    pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<T, Stopped>, Self> {
+        wait_until(timeout, |cx| Pin::new(&mut self).poll(cx)).ok_or(self)
+    }
+}
+
 impl<T> Future for Applied<T> {
     type Output = Result<T, Stopped>;
 
@@ -135,6 +147,18 @@ mod tests {
         let (reply, applied) = pair::<()>();
         drop(reply);
         assert_eq!(applied.wait(), Err(Stopped));
+    }
+
+    #[test]
+    fn who_waits_for_a_time_gets_the_answer_or_may_wait_on() {
+        let (reply, applied) = pair();
+        let Err(applied) = applied.wait_timeout(Duration::ZERO) else { panic!("there is no answer") };
+        let waiter = std::thread::spawn(move || applied.wait_timeout(Duration::MAX));
+        reply.send(7);
+        assert!(matches!(waiter.join().unwrap(), Ok(Ok(7))));
+        let (reply, applied) = pair::<()>();
+        drop(reply);
+        assert!(matches!(applied.wait_timeout(Duration::ZERO), Ok(Err(Stopped))));
     }
 }
 

@@ -1,13 +1,9 @@
 //! Whether a subject is well: asked with a bound on the time that an answer may take.
 
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use dataplane::{Applied, InterfaceError, InterfaceSnapshot, Stopped};
+use dataplane::{Applied, InterfaceError, InterfaceSnapshot};
 
 use super::Subject;
 
@@ -88,7 +84,7 @@ impl Inquiry {
             Some(asked) => asked,
             None => self.ask(deadline)?,
         };
-        match wait(asked, deadline) {
+        match asked.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
             Err(late) => {
                 self.pending = Some(late);
                 let seconds = ANSWER_TIME_MAX.as_secs();
@@ -147,26 +143,5 @@ impl Inquiry {
             return Verdict::Bad(format!("the link of interface {name} is down"));
         }
         Verdict::Good
-    }
-}
-
-/// Waits for an answer, or gives the question back at `deadline`.
-fn wait<T>(mut asked: Applied<T>, deadline: Instant) -> Result<Result<T, Stopped>, Applied<T>> {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        if let Poll::Ready(answer) = pin!(&mut asked).poll(&mut Context::from_waker(&waker)) {
-            return Ok(answer);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(asked);
-        }
-        std::thread::park_timeout(left);
     }
 }

@@ -4,11 +4,8 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use dataplane::{Event, Events, InnerSide, InterfaceError, InterfaceHandle};
@@ -229,7 +226,7 @@ fn set_mtu(mtu: u32, handle: &InterfaceHandle) {
 
 /// Reports what the engine tells, until it ends. That the interface is gone says somebody else where that is `undone`.
 fn hear(mut events: Events, gone: &UnixStream, health: &Health, undone: bool) {
-    while let Some(event) = wait(&mut events) {
+    while let Some(event) = events.next_timeout(Duration::MAX) {
         match event {
             Event::Handshake { peer, .. } => tracing::debug!(?peer, "handshake complete"),
             Event::HandshakeGivenUp { peer } => tracing::info!(?peer, "no answer for 90 s, given up"),
@@ -266,23 +263,5 @@ fn tell(mut gone: &UnixStream) -> io::Result<()> {
         // Whoever would be told has ended already, and the interface with it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         told => told,
-    }
-}
-
-/// The next event; `None` when the engine has shut down.
-fn wait(events: &mut Events) -> Option<Event> {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut next = pin!(events.next());
-    loop {
-        match next.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(event) => return event,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }
