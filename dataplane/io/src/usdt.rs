@@ -55,3 +55,22 @@ pub fn hand_off(core: u8, to: u8, packet: bool) {
 pub fn drop(core: u8, reason: u64, count: u64) {
     fire!(drop, core, reason, count);
 }
+
+#[cfg(all(test, feature = "usdt"))]
+mod tests {
+    /// By these names bpftrace finds them: a note has the provider's name and the probe's, each with a zero behind it.
+    #[test]
+    fn every_probe_is_in_the_program_under_its_name() {
+        super::rx_batch(0, 1, 2, 3);
+        super::open(0, 1, 2);
+        super::tx_batch(0, 1, 2, 3);
+        super::hand_off(0, 1, true);
+        super::drop(0, 1, 2);
+        let program = std::fs::read("/proc/self/exe").unwrap();
+        for name in ["rx_batch", "open", "tx_batch", "hand_off", "drop"] {
+            let note = format!("dataplane\0{name}\0");
+            let found = program.windows(note.len()).any(|bytes| bytes == note.as_bytes());
+            assert!(found, "{name}");
+        }
+    }
+}
