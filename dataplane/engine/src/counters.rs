@@ -11,7 +11,8 @@ macro_rules! worker_counters {
         #[non_exhaustive]
         pub struct WorkerStats {
             $($(#[doc = $doc])+ pub $field: u64,)+
-            /// Datagrams that its sockets lost in the kernel, because their receive buffers were full; looked at once a second.
+            /// Datagrams that its sockets lost in the kernel, because their receive buffers were full or a flood was kept out;
+            /// looked at once a second.
             pub rx_kernel_drops: u64,
             /// Datagrams and packets that went no further, by [`DropReason`] number.
             pub drops: Drops,

@@ -14,6 +14,9 @@ pub(crate) mod op {
     pub(crate) const LOAD_WORD_X: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_IND;
     pub(crate) const LOAD_X: u32 = libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM;
     pub(crate) const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+    pub(crate) const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+    pub(crate) const TO_X: u32 = libc::BPF_MISC | libc::BPF_TAX;
+    pub(crate) const SUB: u32 = libc::BPF_ALU | libc::BPF_SUB | libc::BPF_K;
     pub(crate) const SUB_X: u32 = libc::BPF_ALU | libc::BPF_SUB | libc::BPF_X;
     pub(crate) const SHIFT_RIGHT: u32 = libc::BPF_ALU | libc::BPF_RSH | libc::BPF_K;
     pub(crate) const JUMP_EQ: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -24,8 +27,21 @@ pub(crate) mod op {
     /// Where a load yields a random number: SKF_AD_OFF + SKF_AD_RANDOM.
     pub(crate) const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
 
+    /// From where on loads see the IP header: SKF_NET_OFF.
+    pub(crate) const NETWORK_HEADER: u32 = -0x10_0000_i32 as u32;
+
     /// The step behind this one.
     pub(crate) const NEXT: u8 = u8::MAX;
+
+    /// A step without a jump, that needs no [`super::assemble`].
+    pub(crate) const fn step(code: u32, k: u32) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+    }
+
+    /// Jumps over so many steps, likewise.
+    pub(crate) const fn jump(over: u32) -> libc::sock_filter {
+        step(libc::BPF_JMP | libc::BPF_JA, over)
+    }
 
     pub(crate) const fn plain(code: u32, k: u32) -> libc::sock_filter {
         branch(code, k, NEXT, NEXT)

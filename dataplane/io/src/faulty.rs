@@ -12,6 +12,7 @@ use dataplane_wire::{RxMeta, SocketId, TxSink};
 use crate::memory::{Region, RegionError};
 use crate::packet_io::{Offloads, PacketIo, ReadyToken, RecvReport, SendReport, drop_reason_of};
 use crate::rx::RxRing;
+use crate::screen::Shunned;
 use crate::tx::TxBatch;
 
 /// What happens to a train on its way out.
@@ -253,8 +254,8 @@ impl<P: PacketIo> PacketIo for Faulty<P> {
         report
     }
 
-    fn screen(&mut self, most: Option<u32>) {
-        self.inner.screen(most);
+    fn screen(&mut self, most: Option<u32>, shunned: &[Shunned]) {
+        self.inner.screen(most, shunned);
     }
 
     fn offloads(&self) -> Offloads {

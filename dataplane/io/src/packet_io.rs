@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use dataplane_wire::{DropReason, FourTuple, SocketId};
 
 use crate::rx::RxRing;
+use crate::screen::Shunned;
 use crate::tx::TxBatch;
 
 /// Names a descriptor of a backend in the poller of its worker.
@@ -51,10 +52,11 @@ pub trait PacketIo {
     /// Sends every train of the batch and clears it. What was not sent is in the report.
     fn send(&mut self, tx: &mut TxBatch) -> SendReport;
 
-    /// Of handshake messages that show no cookie, lets only a share through before they are queued: those that draw a random
-    /// number of 32 bits which is at most `most`; `None` for all. What a backend without such a filter does about it is nothing.
-    fn screen(&mut self, most: Option<u32>) {
-        let _ = most;
+    /// Keeps datagrams out before they are queued, in the place of what was kept out before: all but a share of the handshakes that
+    /// show no cookie ([`crate::screen::Screen::most`]), and nearly all of some sources. What a backend without such a filter does about it is
+    /// nothing.
+    fn screen(&mut self, most: Option<u32>, shunned: &[Shunned]) {
+        let _ = (most, shunned);
     }
 
     /// Which offloads are in use, and why not where they are not.

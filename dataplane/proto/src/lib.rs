@@ -19,6 +19,7 @@ pub mod prefix;
 pub mod replay;
 pub mod routes;
 pub mod shard;
+pub mod shun;
 pub mod staging;
 pub mod tai64n;
 pub mod wheel;

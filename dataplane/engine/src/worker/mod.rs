@@ -23,14 +23,17 @@ mod recover;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use dataplane_aead::Cipher;
 use dataplane_io::memory::Pool;
 use dataplane_io::packet_io::{PacketIo, ReadyToken};
 use dataplane_io::poll::{Interest, Poller, Token};
+use dataplane_io::screen::Shunned;
 use dataplane_io::usdt;
 use dataplane_io::{RxRing, TxBatch};
 use dataplane_proto::admission::{Admission, Share};
 use dataplane_proto::shard::{Inbound, Shard, ShardConfig};
+use dataplane_proto::shun::{self, SHUNNED_MAX, Source};
 use dataplane_wire::offload::{Coalescer, Offloads};
 use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
 
@@ -108,6 +111,8 @@ pub(crate) struct Worker<P> {
     drains: Vec<Drain>,
     /// How much of a flood of handshakes the sockets let through.
     admission: Admission,
+    /// Sources that the sockets keep out.
+    shunned: ArrayVec<Shunned, SHUNNED_MAX>,
     /// Cores that were handed something in this turn, a bit each.
     wake: u64,
     /// Something is known to be ready: the next wait does not block.
@@ -144,6 +149,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             worked_at: Instant::ZERO,
             drains: Vec::new(), // tidy: at start
             admission: Admission::default(),
+            shunned: ArrayVec::new(),
             wake: 0,
             more: false,
         }
@@ -212,7 +218,8 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             self.publish(now);
         }
         let drain = self.drains.iter().map(|drain| drain.deadline).min();
-        let due = [drain, self.shard.poll_timeout(), self.admission.poll_timeout()];
+        let flood = [self.admission.poll_timeout(), self.shard.shunned_until()].into_iter().flatten().min();
+        let due = [drain, self.shard.poll_timeout(), flood];
         due.into_iter().flatten().min().map(|due| due.since(now))
     }
 
@@ -344,9 +351,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
 
     fn publish(&mut self, now: Instant) {
         self.published_at = now;
-        if self.admission.handle_stats(now, &self.shard.gate_stats(now)) {
-            self.io.screen(self.admission.share().map(Share::most));
-        }
+        self.screen(now);
         let mut stats = self.stats;
         stats.drops.add_table(self.shard.drops());
         self.probe_drops(&stats.drops);
@@ -355,6 +360,21 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         link.set_place(sched_getcpu(), self.io.offloads());
         if self.hook.is_some() {
             link.policy.publish(&self.policy);
+        }
+    }
+
+    /// Has the kernel keep out what is known to be refused.
+    fn screen(&mut self, now: Instant) {
+        let mut changed = self.admission.handle_stats(now, &self.shard.gate_stats(now));
+        let shunned =
+            self.shard.shunned(now).map(|shun::Shunned { source: Source { socket, remote }, handshakes }| {
+                Shunned { socket, remote, handshakes }
+            });
+        let shunned: ArrayVec<_, SHUNNED_MAX> = shunned.collect();
+        changed |= shunned != self.shunned;
+        if changed {
+            self.io.screen(self.admission.share().map(Share::most), &shunned);
+            self.shunned = shunned;
         }
     }
 

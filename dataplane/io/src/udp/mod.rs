@@ -14,6 +14,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use arrayvec::ArrayVec;
 use dataplane_wire::{DropReason, FourTuple, SocketId};
 
 use self::gso::Gso;
@@ -22,7 +23,7 @@ use self::send::{Budget, ChainSend};
 use self::sys::{Calls, Incoming, Kernel, Outgoing};
 use crate::packet_io::{Offload, Offloads, PacketIo, ReadyToken, RecvReport, SendReport};
 use crate::rx::RxRing;
-use crate::screen::Screen;
+use crate::screen::{SHUNNED_MAX, Screen, Shunned};
 use crate::socket;
 use crate::tx::{NONE, TxBatch};
 
@@ -36,19 +37,28 @@ struct Member {
     ready: bool,
     /// It came with a filter of somebody else's, which stays.
     filtered: bool,
+    v4: bool,
+    screen: Screen,
     /// First and last train of the batch that leave by it; only used within a send.
     head: u32,
     tail: u32,
 }
 
 impl Member {
-    /// Changes its filter. Where the kernel refuses one, all comes, as it did.
-    fn screen(&mut self, screen: Option<Screen>) {
-        match screen {
-            _ if self.filtered => {}
-            Some(screen) => drop(screen.attach(&self.socket)),
-            None => Screen::detach(&self.socket),
+    /// Changes its filter, if that is another one. Where the kernel refuses one, all comes, as it did.
+    fn screen(&mut self, most: Option<u32>, shunned: &[Shunned]) {
+        let is_mine = |source: &&Shunned| source.socket == self.id && source.remote.is_ipv4() == self.v4;
+        let shunned = shunned.iter().filter(is_mine).copied().take(SHUNNED_MAX).collect();
+        let screen = Screen { most, shunned };
+        if self.filtered || screen == self.screen {
+            return;
         }
+        if screen.is_open() {
+            Screen::detach(&self.socket);
+        } else {
+            let _ = screen.attach(&self.socket);
+        }
+        self.screen = screen;
     }
 }
 
@@ -78,7 +88,8 @@ pub struct UdpIo {
     incoming: Incoming,
     /// Which member the next receive begins with, so that none starves.
     turn: usize,
-    screen: Option<Screen>,
+    /// What sockets keep out, for those that are added.
+    screened: (Option<u32>, ArrayVec<Shunned, SHUNNED_MAX>),
 }
 
 impl UdpIo {
@@ -97,7 +108,7 @@ impl UdpIo {
             outgoing: Outgoing::new(),
             incoming: Incoming::new(),
             turn: 0,
-            screen: None,
+            screened: Default::default(),
         }
     }
 
@@ -179,11 +190,13 @@ impl PacketIo for UdpIo {
             size: BatchSize::new(),
             ready: true,
             filtered: Screen::is_screened(&socket),
+            v4: addr.is_ipv4(),
+            screen: Screen::default(),
             head: NONE,
             tail: NONE,
             socket,
         };
-        member.screen(self.screen);
+        member.screen(self.screened.0, &self.screened.1);
         if index == self.members.len() {
             self.members.push(Some(member));
             self.touched.reserve(self.members.len());
@@ -199,7 +212,7 @@ impl PacketIo for UdpIo {
         }
         let members = self.members.iter_mut().filter(|slot| slot.as_ref().is_some_and(|m| m.id == id));
         let mut members: Vec<_> = members.filter_map(Option::take).collect();
-        members.iter_mut().for_each(|member| member.screen(None));
+        members.iter_mut().for_each(|member| member.screen(None, &[]));
         members.into_iter().map(|member| member.socket).collect()
     }
 
@@ -269,9 +282,9 @@ impl PacketIo for UdpIo {
         report
     }
 
-    fn screen(&mut self, most: Option<u32>) {
-        self.screen = most.map(Screen::new);
-        self.members.iter_mut().flatten().for_each(|member| member.screen(self.screen));
+    fn screen(&mut self, most: Option<u32>, shunned: &[Shunned]) {
+        self.screened = (most, shunned.iter().copied().take(SHUNNED_MAX).collect());
+        self.members.iter_mut().flatten().for_each(|member| member.screen(most, shunned));
     }
 
     fn offloads(&self) -> Offloads {

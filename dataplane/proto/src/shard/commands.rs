@@ -12,6 +12,7 @@ use super::{Interface, LATE_AFTER, LATE_MAX, Shard};
 use crate::gate::InterfaceKeys;
 use crate::messages::{Command, Keypair, Path, Role};
 use crate::routes::Routes;
+use crate::shun::Source;
 
 impl<A: Aead> Shard<A> {
     /// Does what the node says. A command about a peer or interface that is no more does nothing.
@@ -140,6 +141,9 @@ impl<A: Aead> Shard<A> {
         let peer = self.peers.hot_mut(local);
         let first = peer.path.is_none() && path.is_some();
         (peer.path, peer.roams) = (path, roams);
+        if let Some(path) = path {
+            self.shun.spare(Source::from(path.tuple()));
+        }
         if first && peer.staged {
             self.send_staged(now, local, tx);
         }
@@ -241,6 +245,7 @@ impl<A: Aead> Shard<A> {
         };
         peer.path = Some(Path::Direct(*from));
         if elsewhere {
+            self.shun.spare(Source::from(from));
             self.tell_roamed(local);
         }
         elsewhere

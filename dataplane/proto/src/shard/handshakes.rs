@@ -12,6 +12,9 @@ use crate::messages::{HandshakeArrived, HandshakeBytes, Path, PeerCounters};
 
 impl<A: Aead> Shard<A> {
     /// Takes a handshake message in. `bytes` is the whole of `message`.
+    ///
+    /// # Errors
+    /// Why it goes no further.
     pub(super) fn handle_handshake(
         &mut self,
         now: Instant,
@@ -20,34 +23,35 @@ impl<A: Aead> Shard<A> {
         message: &Message<'_>,
         bytes: &[u8],
         tx: &mut impl TxSink,
-    ) {
+    ) -> Result<(), DropReason> {
         if let Message::CookieReply(reply) = message {
             // A cookie reply carries no mac1, so it has to name one of our connections at least.
             match self.table.get(connection_of(reply.receiver())) {
                 Found::Peer(_) => {}
-                Found::Late => return self.count(DropReason::LateIndex),
-                Found::Unknown => return self.count(DropReason::UnknownIndex),
+                Found::Late => return Err(DropReason::LateIndex),
+                Found::Unknown => return Err(DropReason::UnknownIndex),
             }
         }
         let Some(keys) = self.interface(interface).map(|interface| interface.keys) else {
-            return self.count(DropReason::InterfaceGone);
+            return Err(DropReason::InterfaceGone);
         };
         let (queued, capacity) = (self.handshakes.len(), self.config.limits.handshakes);
         match self.gate.check(now, &keys, tuple.remote, message, queued, capacity) {
-            Verdict::Drop(why) => self.count(why),
+            Verdict::Drop(why) => return Err(why),
             Verdict::CookieReply(reply) => {
-                self.count(DropReason::NeedsCookie);
                 self.send_cookie_reply(tuple, &reply, tx);
+                return Err(DropReason::NeedsCookie);
             }
-            Verdict::Pass if queued >= capacity => self.count(DropReason::HandshakeQueueFull),
+            Verdict::Pass if queued >= capacity => return Err(DropReason::HandshakeQueueFull),
             Verdict::Pass => {
                 let Some(message) = HandshakeBytes::copy_from(bytes) else {
-                    return self.count(DropReason::MalformedLength);
+                    return Err(DropReason::MalformedLength);
                 };
                 self.totals.rx_handshakes += 1;
                 self.handshakes.push_back(HandshakeArrived { interface, tuple: *tuple, message });
             }
         }
+        Ok(())
     }
 
     fn send_cookie_reply(&mut self, tuple: &FourTuple, reply: &[u8; COOKIE_REPLY_LEN], tx: &mut impl TxSink) {

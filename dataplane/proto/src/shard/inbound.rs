@@ -28,6 +28,7 @@ use super::{Arrival, Delivery, Foreign, Inbound, Shard};
 use crate::index::{connection_of, core_of};
 use crate::messages::{HandshakeCause, PeerCounters};
 use crate::replay::REJECT_AFTER_MESSAGES;
+use crate::shun::Source;
 
 /// A datagram of the call.
 #[derive(Clone, Copy)]
@@ -66,13 +67,14 @@ impl<A: Aead> Shard<A> {
             let interface = interface_of(meta.tuple.socket);
             for (offset, len) in meta.segments() {
                 let place = Place { interface, meta: number as u32, offset, len };
-                self.handle_datagram(now, place, meta, arena, tx, inbound);
+                self.handle_datagram(now, place, metas, arena, tx, inbound);
                 if self.arrivals.len() == BATCH_MAX {
                     self.open(now, arena, metas, tx, inbound);
                 }
             }
         }
         self.open(now, arena, metas, tx, inbound);
+        self.note_refused(now, metas);
     }
 
     /// Step 1.
@@ -81,7 +83,7 @@ impl<A: Aead> Shard<A> {
         &mut self,
         now: Instant,
         place: Place,
-        meta: &RxMeta,
+        metas: &[RxMeta],
         arena: &mut [u8],
         tx: &mut impl TxSink,
         inbound: &mut Inbound,
@@ -95,13 +97,52 @@ impl<A: Aead> Shard<A> {
                 self.pass_on(reply.receiver(), place, inbound);
             }
             Class::WireGuard(message) => {
-                self.handle_handshake(now, place.interface, &meta.tuple, &message, datagram, tx);
+                let tuple = &metas[place.meta as usize].tuple;
+                if let Err(why) = self.handle_handshake(now, place.interface, tuple, &message, datagram, tx) {
+                    self.reject(now, place.meta, metas, why);
+                }
             }
             // No path of ours leads over a relay, so none of its framing is expected (DX-7).
             Class::ChannelData { .. } => self.count(DropReason::UnexpectedChannelData),
             Class::Stun(_) => self.count(DropReason::UnexpectedStun),
-            Class::Unknown(why) => self.count(why),
+            Class::Unknown(why) => self.reject(now, place.meta, metas, why),
         }
+    }
+
+    /// Counts a datagram that is of use to nobody, for its source too. What comes late or belongs to another protocol is no
+    /// stranger's fault.
+    #[inline]
+    fn reject(&mut self, now: Instant, number: u32, metas: &[RxMeta], why: DropReason) {
+        self.count(why);
+        if matches!(why, DropReason::LateIndex | DropReason::SessionExpired | DropReason::InterfaceGone) {
+            return;
+        }
+        if self.refused.0 != number {
+            self.note_refused(now, metas);
+            self.refused.0 = number;
+        }
+        use DropReason::{BadMac1, HandshakeQueueFull, HandshakeRate, NeedsCookie};
+        let handshake = matches!(why, BadMac1 | NeedsCookie | HandshakeRate | HandshakeQueueFull);
+        self.refused.1.datagrams += 1;
+        self.refused.1.handshakes += u32::from(handshake);
+    }
+
+    /// Tells the list of shunned sources what was refused of the train in hand.
+    fn note_refused(&mut self, now: Instant, metas: &[RxMeta]) {
+        let (number, refused) = core::mem::take(&mut self.refused);
+        let Some(meta) = metas.get(number as usize).filter(|_| refused.datagrams > 0) else { return };
+        let source = Source::from(&meta.tuple);
+        if let Some(due) = self.shun.note_refused(now, source, refused)
+            && !self.is_path(source)
+        {
+            self.shun.add(now, due);
+        }
+    }
+
+    /// Whether one of the peers is reached there. Walks all of them.
+    #[cold]
+    fn is_path(&self, source: Source) -> bool {
+        self.peers.all().any(|peer| peer.path.is_some_and(|path| Source::from(path.tuple()) == source))
     }
 
     #[inline]
@@ -147,7 +188,7 @@ impl<A: Aead> Shard<A> {
     ///
     /// A loop for each array that is read: so the processor has the misses of many packets under way at once, where a loop
     /// over packets would wait for each in turn.
-    fn describe(&mut self, now: Instant) {
+    fn describe(&mut self, now: Instant, metas: &[RxMeta]) {
         for arrival in &mut self.arrivals {
             arrival.peer = self.table.find_raw(connection_of(arrival.index));
             self.peers.prefetch_in(arrival.peer);
@@ -179,7 +220,7 @@ impl<A: Aead> Shard<A> {
                 true
             }
             Some(why) => {
-                self.count(why);
+                self.reject(now, arrival.meta, metas, why);
                 false
             }
         });
@@ -220,7 +261,7 @@ impl<A: Aead> Shard<A> {
         tx: &mut impl TxSink,
         inbound: &mut Inbound,
     ) {
-        self.describe(now);
+        self.describe(now, metas);
         if self.opening.is_empty() {
             return;
         }
@@ -232,7 +273,7 @@ impl<A: Aead> Shard<A> {
         let mut run = Run { peer: NONE, session: NONE, meta: NONE, bytes: 0, data: false };
         for (desc, arrival) in opening.iter().zip(&arrivals) {
             if !desc.opened {
-                self.count(DropReason::BadTag);
+                self.reject(now, arrival.meta, metas, DropReason::BadTag);
                 continue;
             }
             if !self.sessions.get_mut(arrival.session).accept(arrival.counter) {

@@ -36,6 +36,7 @@ use dataplane_wire::{CoreId, DropReason, Instant, InterfaceId, PeerId, TxSink};
 use crate::gate::{Gate, GateStats, InterfaceKeys};
 use crate::messages::HandshakeArrived;
 use crate::routes::{Place, Routes};
+use crate::shun::{Refused, Shun, Shunned};
 use crate::staging::Staging;
 use crate::wheel::Wheel;
 use events::Mailbox;
@@ -218,6 +219,9 @@ pub struct Shard<A> {
     wheel: Wheel,
     mailbox: Mailbox,
     gate: Gate,
+    shun: Shun,
+    /// A train of the call, and what of it was refused and is not counted for its source yet.
+    refused: (u32, Refused),
     handshakes: VecDeque<HandshakeArrived>,
     late: VecDeque<(Instant, u32)>,
     /// Peers that have a session and packets that did not fit the send arena.
@@ -256,6 +260,8 @@ impl<A: Aead> Shard<A> {
             wheel: Wheel::new(Instant::ZERO),
             mailbox: Mailbox::default(),
             gate: Gate::new(&master_seed, core, limits.sources),
+            shun: Shun::new(&master_seed, core),
+            refused: Default::default(),
             handshakes: VecDeque::with_capacity(limits.handshakes),
             late: VecDeque::with_capacity(LATE_MAX),
             backlog: VecDeque::new(),
@@ -397,6 +403,16 @@ impl<A: Aead> Shard<A> {
     /// The gate's state and counters, for status.
     pub fn gate_stats(&self, now: Instant) -> GateStats {
         self.gate.stats(now)
+    }
+
+    /// The sources that the sockets should keep out now ([`crate::shun`]).
+    pub fn shunned(&mut self, now: Instant) -> impl Iterator<Item = Shunned> + '_ {
+        self.shun.list(now)
+    }
+
+    /// When [`Shard::shunned`] has less to tell, if nothing happens before.
+    pub fn shunned_until(&self) -> Option<Instant> {
+        self.shun.poll_timeout()
     }
 
     /// Memory that grows with peers, sessions and routes, in bytes.

@@ -216,6 +216,10 @@ impl Peers {
         &mut self.hot[local as usize]
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.hot.iter()
+    }
+
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
         self.hot.iter_mut()
     }

@@ -8,6 +8,7 @@ mod paths;
 mod refused;
 mod relays;
 mod sessions;
+mod shunned;
 mod timers;
 
 use core::time::Duration;
