@@ -1,6 +1,6 @@
-//! Hot: blocks of ChaCha20 (RFC 8439 §2.3) in turns of 8 side by side, a word of 8 of them in one register.
+//! Hot: blocks of ChaCha20 (RFC 8439 §2.3) in turns of 16 side by side, a word of 8 of them in one register.
 //!
-//! 1. Constants, key, counters and nonces into 16 registers; lanes of different packets differ in them.
+//! 1. Constants, key, counters and nonces into two states of 16 words; lanes of different packets differ in them.
 //! 2. Ten double rounds ([`rounds`](super::rounds)).
 //! 3. The state at the beginning is added, rows turned into columns.
 //! 4. Input is combined and written.
@@ -11,64 +11,94 @@ use core::arch::x86_64::*;
 
 use super::rounds::{Work, rounds_and_sums};
 use crate::batch::Key;
-use crate::lanes::kernel::{BLOCK_LEN, BLOCKS, BLOCKS_FEW, CHAIN_STEPS, CONSTANTS, Chain, Chains, Group};
+use crate::lanes::kernel::{CONSTANTS, Chain, Chains, Group};
 
 type Words = [__m256i; 16];
-
-/// Where bytes come from when words are rotated by 16 and by 8 bits.
-const ROTATIONS: [[u8; 32]; 2] = {
-    let mut from = [[0; 32]; 2];
-    let mut i = 0;
-    while i < 32 {
-        from[0][i] = (i & 12 | (i + 2) & 3 | i & 16) as u8 & 15;
-        from[1][i] = (i & 12 | (i + 3) & 3 | i & 16) as u8 & 15;
-        i += 1;
-    }
-    from
-};
 
 /// Makes the blocks of a group and, if there are 32, carries the chains on.
 ///
 /// # Safety
 /// AVX2 and BMI2; the rest as [`crate::lanes::kernel::Kernel::chacha`].
+#[inline(always)]
+pub(super) unsafe fn blocks(keys: &[Key], group: &Group, chains: &mut Chains) {
+    // SAFETY: the caller's.
+    unsafe {
+        if group.count == 1 {
+            blocks_of::<false>(keys, group, chains);
+        } else {
+            blocks_of::<true>(keys, group, chains);
+        }
+    }
+}
+
+/// `MANY`: whether the group has more keys than one.
+///
+/// # Safety
+/// As [`blocks`].
 #[inline(never)]
 #[target_feature(enable = "avx2,bmi2")]
-pub(super) unsafe fn blocks(keys: &[Key], group: &Group, chains: &mut Chains) {
-    let mut work = Work { words: [[0; 8]; 16], rotations: ROTATIONS, chains: [Chain::IDLE; 2] };
-    for turn in 0..if group.few { BLOCKS_FEW } else { BLOCKS } / 8 {
-        let start = first_state(keys, group, turn);
-        for (word, start) in work.words.iter_mut().zip(start) {
+unsafe fn blocks_of<const MANY: bool>(keys: &[Key], group: &Group, chains: &mut Chains) {
+    let mut work = Work::EMPTY;
+    // A turn takes a pair of chains.
+    for (turn, pair) in chains.0.chunks_exact_mut(2).enumerate().take(if group.few { 1 } else { 2 }) {
+        let start = [2 * turn, 2 * turn + 1].map(|eight| first_state::<MANY>(keys, group, eight));
+        for (word, start) in work.words.as_flattened_mut().iter_mut().zip(start.as_flattened()) {
             // SAFETY: 8 words are 32 bytes.
-            unsafe { _mm256_storeu_si256(word.as_mut_ptr().cast(), start) };
+            unsafe { _mm256_storeu_si256(word.as_mut_ptr().cast(), *start) };
         }
-        // A pair of chains takes two turns.
-        let pair = 2 * (turn / 2)..2 * (turn / 2) + 2;
-        let done = turn % 2 * CHAIN_STEPS * BLOCK_LEN / 2;
-        if !group.few {
-            for (chain, of) in work.chains.iter_mut().zip(&chains.0[pair.clone()]) {
-                *chain = Chain { at: of.at.wrapping_add(done), ..*of };
-            }
+        let carried = !group.few && pair[0].blocks > 0;
+        if carried {
+            work.chains.copy_from_slice(pair);
+        } else {
+            work.chains = [Chain::IDLE; 2];
         }
-        // SAFETY: the caller's; where there are no chains, idle ones have as much to read.
+        // SAFETY: the caller's.
         unsafe { rounds_and_sums(&mut work) };
-        if !group.few {
-            for (chain, of) in work.chains.iter().zip(&mut chains.0[pair]) {
+        if carried {
+            for (chain, of) in work.chains.iter().zip(pair) {
                 of.sum = chain.sum;
             }
         }
-        let mut v = start;
-        for (word, (made, start)) in v.iter_mut().zip(work.words.iter().zip(start)) {
-            // SAFETY: 8 words are 32 bytes.
-            *word = unsafe { _mm256_add_epi32(_mm256_loadu_si256(made.as_ptr().cast()), start) };
+        for (eight, (words, start)) in (2 * turn..).zip(work.words.iter().zip(start)) {
+            let start = again::<MANY>(keys, group, eight, start);
+            // SAFETY: the caller's.
+            unsafe { write(group, 8 * eight, words, start) };
         }
-        let [a, b, c, d, e, f, g, h, ..] = v;
-        let first = columns([a, b, c, d, e, f, g, h]);
-        let [.., a, b, c, d, e, f, g, h] = v;
-        let second = columns([a, b, c, d, e, f, g, h]);
-        for (lane, halves) in (8 * turn..).zip(first.into_iter().zip(second)) {
-            // SAFETY: the caller's: 64 bytes can be read at `src` and written at `dst`.
-            unsafe { combine(group.src[lane], group.dst[lane], halves) };
-        }
+    }
+}
+
+/// The state before the first round once more. Where one key is every lane's it is made anew rather than kept, behind the
+/// optimiser's back: to put a word aside costs more than to read it into all lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn again<const MANY: bool>(keys: &[Key], group: &Group, eight: usize, start: Words) -> Words {
+    if MANY {
+        return start;
+    }
+    let (keys, group) = core::hint::black_box((keys, group));
+    first_state::<false>(keys, group, eight)
+}
+
+/// Adds the state at the beginning and combines 8 lanes from `first` with their input.
+///
+/// # Safety
+/// AVX2; 64 bytes can be read at each lane's `src` and written at its `dst`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn write(group: &Group, first: usize, words: &[[u32; 8]; 16], start: Words) {
+    let mut v = start;
+    for (word, made) in v.iter_mut().zip(words) {
+        // SAFETY: 8 words are 32 bytes.
+        *word = unsafe { _mm256_add_epi32(*word, _mm256_loadu_si256(made.as_ptr().cast())) };
+    }
+    let [a, b, c, d, e, f, g, h, ..] = v;
+    let halves = columns([a, b, c, d, e, f, g, h]);
+    let [.., a, b, c, d, e, f, g, h] = v;
+    let halves = halves.into_iter().zip(columns([a, b, c, d, e, f, g, h]));
+    let lanes = first..first + 8;
+    for ((src, dst), halves) in group.src[lanes.clone()].iter().zip(&group.dst[lanes]).zip(halves) {
+        // SAFETY: the caller's.
+        unsafe { combine(*src, *dst, halves) };
     }
 }
 
@@ -86,25 +116,25 @@ unsafe fn combine(src: *const u8, dst: *mut u8, block: (__m256i, __m256i)) {
     }
 }
 
-/// The state of 8 lanes before the first round.
+/// The state of an eight of lanes before the first round. `MANY`: whether lanes may have different keys.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
+fn first_state<const MANY: bool>(keys: &[Key], group: &Group, eight: usize) -> Words {
     let mut v = [_mm256_setzero_si256(); 16];
     for (word, constant) in v[..4].iter_mut().zip(CONSTANTS) {
         *word = _mm256_set1_epi32(constant as i32);
     }
     // The lanes' first run is the last that begins at or before them.
-    let runs = &group.runs[..group.count];
-    let before = runs.iter().skip(1).take_while(|run| run.first as usize <= 8 * turn).count();
+    let runs = if MANY { &group.runs[..group.count] } else { &group.runs[..1] };
+    let before = runs.iter().skip(1).take_while(|run| run.first as usize <= 8 * eight).count();
     let (first, later) = (&runs[before], &runs[before + 1..]);
     for (word, at) in v[4..12].iter_mut().zip(0..) {
         *word = _mm256_set1_epi32(key_word(keys, first.key, at));
     }
     let lane =
-        _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(8 * turn as i32));
+        _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(8 * eight as i32));
     for run in later {
-        if run.first as usize >= 8 * turn + 8 {
+        if run.first as usize >= 8 * eight + 8 {
             break;
         }
         // Lanes from here on; a later run takes its own again.
@@ -115,7 +145,7 @@ fn first_state(keys: &[Key], group: &Group, turn: usize) -> Words {
         }
     }
     for (word, row) in v[12..].iter_mut().zip(&group.rows) {
-        let lanes = &row.0[8 * turn..8 * turn + 8];
+        let lanes = &row.0[8 * eight..8 * eight + 8];
         // SAFETY: 8 words are 32 bytes.
         *word = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
     }

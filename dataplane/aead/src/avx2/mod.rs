@@ -1,4 +1,4 @@
-//! The kernel for processors with AVX2 and BMI2 and no AVX-512: blocks in turns of 8, 8 sums in two halves.
+//! The kernel for processors with AVX2 and BMI2 and no AVX-512: blocks in turns of 16, 8 sums in two halves.
 //!
 //! Contains unsafe: vector instructions, which need a processor that has them, and pointers.
 
@@ -8,7 +8,10 @@ mod rounds;
 
 use crate::batch::Key;
 use crate::lanes::Lanes;
-use crate::lanes::kernel::{Block, Chains, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
+use crate::lanes::kernel::{
+    BLOCKS, Block, CHAIN_BLOCKS_MAX, CHAINS, Chains, Group, Kernel, Lengths, Marks, Part, STEP_BLOCKS, SUMS,
+    Tags,
+};
 
 /// The kernel; to hold one is to have asked the processor.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,16 @@ impl Kernel for Avx2 {
         unsafe { enter(work) }
     }
 
-    const CHAINED: bool = true;
+    const CHAIN_BLOCKS: usize = CHAIN_BLOCKS_MAX;
+    const ENDS: bool = true;
+
+    // All of them, in threes, as many as there are rounds for to the nearest group: a four has four times as many blocks as
+    // its texts, and one-time keys. Short texts would leave most of what is beside rounds empty.
+    fn beside(blocks: usize) -> usize {
+        let groups = (CHAINS * (blocks / STEP_BLOCKS + 1) + BLOCKS / 2) / BLOCKS;
+        let whole = blocks / rounds::BESIDE * rounds::BESIDE;
+        if blocks < CHAIN_BLOCKS_MAX { 0 } else { whole.min(groups * CHAIN_BLOCKS_MAX) }
+    }
 
     #[inline(always)]
     unsafe fn chacha(keys: &[Key], group: &Group, chains: &mut Chains) {

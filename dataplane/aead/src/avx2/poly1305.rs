@@ -210,6 +210,10 @@ unsafe fn half_absorb<const AT: usize>(
     marks: &Marks,
     active: u8,
 ) {
+    if active >> AT & 0xf == 0 {
+        sums.0.iter_mut().for_each(|limb| store::<AT>(limb, _mm256_setzero_si256()));
+        return;
+    }
     let mut h = sums.0.each_ref().map(|limb| load::<AT>(limb));
     for step in 0..steps {
         let half_step = |offset: usize| {

@@ -1,115 +1,383 @@
-//! Hot: the rounds of ChaCha20 (RFC 8439 §2.3) on 8 blocks, and Poly1305 (RFC 8439 §2.5) in their shadow.
+//! Hot: the rounds of ChaCha20 (RFC 8439 §2.3) on 16 blocks, and Poly1305 (RFC 8439 §2.5) in their shadow.
 //!
-//! In assembler, because 16 registers have no room for 16 words and what a rotation needs: two of the words 8 to 11 wait in memory
-//! while the quarter rounds of the other two run, which change places once in a round. The optimiser moves words
-//! to and fro so often that rounds take twice the time. Between them stand the multiplications of two Poly1305 sums, each of another
-//! packet, on the integer units, which rounds leave idle.
+//! Rounds on 8 blocks are a chain in which one operation waits for the other; a second state of 8 gives the processor what to
+//! do meanwhile. 16 registers hold one state, so the two take turns, a double round each, from memory to memory: the last
+//! quarter rounds of one and the first of the other overlap. Quarter rounds start one after the other, two operations apart,
+//! so that what needs one unit, shifts and shuffles, and what needs any do not come at once. Between them stand the
+//! multiplications of two Poly1305 sums, each of another packet, on the integer units, which rounds leave idle.
 //!
-//! Registers: `ymm0` to `ymm7` are words 0 to 7, `ymm8` and `ymm9` words 8 and 9 or 10 and 11, `ymm10` to `ymm13` words 12 to
-//! 15, `ymm14` and `ymm15` for rotations. `rbx` points to [`Work`]; `r8` to `r10` and `r11` to `r13` are sums, `rsi` and
-//! `rdi` their places; `rax`, `rcx`, `rdx`, `r14`, `r15` are for products.
+//! In assembler, because registers are short and because the order matters: rounds by the optimiser take twice the time.
 //!
-//! Constant time: the one jump counts double rounds; addresses are those of texts and of [`Work`].
+//! Registers: `ymm0` to `ymm7` are words 0 to 7, `ymm8` to `ymm11` words 12 to 15, `ymm12` to `ymm14` words 9 to 11, `ymm15`
+//! is for rotations and for word 8, which stays in memory. `rbx` points to [`Work`]; `r8` to `r10` and `r11` to `r13` are sums,
+//! `rsi` and `rdi` their places; `rax`, `rcx`, `rdx`, `r14`, `r15` are for products.
+//!
+//! Constant time: jumps count double rounds; addresses are those of texts and of [`Work`].
 //!
 //! Contains unsafe: assembler with pointers.
 
-use crate::lanes::kernel::Chain;
+use crate::lanes::kernel::{Chain, NOTHING};
+
+/// Double rounds, and blocks of each chain beside one of them.
+const DOUBLE_ROUNDS: usize = 10;
+pub(super) const BESIDE: usize = 3;
 
 /// What the rounds work on.
 #[repr(C, align(64))]
 pub(super) struct Work {
-    /// Words of 8 lanes, before and after the rounds.
-    pub(super) words: [[u32; 8]; 16],
+    /// Words of 8 lanes, before and after the rounds, twice.
+    pub(super) words: [[[u32; 8]; 16]; 2],
     /// Where bytes come from when words are rotated by 16 and by 8 bits.
-    pub(super) rotations: [[u8; 32]; 2],
-    /// Sums to be carried on by 10 blocks.
+    rotations: [[u8; 32]; 2],
+    /// Sums to be carried on by equally many blocks, [`BESIDE`] in a double round, in the last of the double rounds.
     pub(super) chains: [Chain; 2],
+    /// Double rounds with and without them, and what is left to be done of either.
+    with: usize,
+    without: usize,
+    left: usize,
+    /// What is read without them.
+    nothing: *const u8,
+    /// `rbx`, which is not the compiler's to give.
+    rbx: u64,
 }
 
-/// Two quarter rounds (RFC 8439 §2.1).
-macro_rules! quarters {
-    ($([$a:literal, $b:literal, $c:literal, $d:literal, $t:literal])*) => {
+impl Work {
+    pub(super) const EMPTY: Self = Self {
+        words: [[[0; 8]; 16]; 2],
+        rotations: ROTATIONS,
+        chains: [Chain::IDLE; 2],
+        with: 0,
+        without: 0,
+        left: 0,
+        nothing: NOTHING.as_ptr(),
+        rbx: 0,
+    };
+}
+
+const ROTATIONS: [[u8; 32]; 2] = {
+    let mut from = [[0; 32]; 2];
+    let mut i = 0;
+    while i < 32 {
+        from[0][i] = (i & 12 | (i + 2) & 3) as u8;
+        from[1][i] = (i & 12 | (i + 3) & 3) as u8;
+        i += 1;
+    }
+    from
+};
+
+/// A register from or to the place of its word in [`Work`], if the half of the quarter round is one that does so: `take`, the
+/// first of a double round, or `put`, the last.
+macro_rules! place {
+    (put, $at:literal, $register:literal, $word:expr) => {
+        concat!("vmovdqa [rbx + ", $at, " + 32 * ", $word, "], ymm", $register, "\n")
+    };
+    ($other:ident, $at:literal, $register:literal, $word:expr) => {
+        ""
+    };
+}
+
+/// a += b, d ^= a
+macro_rules! mix_d {
+    (take, $at:literal, [$a:literal $b:literal $c:tt $d:literal]) => {
         concat!(
-            quarters!(@half $([$a, $b, $c, $d, $t])*, "512", 12, 20),
-            quarters!(@half $([$a, $b, $c, $d, $t])*, "544", 7, 25),
+            "vmovdqa ymm",
+            $b,
+            ", [rbx + ",
+            $at,
+            " + 32 * ",
+            $b,
+            "]\n",
+            "vpaddd ymm",
+            $a,
+            ", ymm",
+            $b,
+            ", [rbx + ",
+            $at,
+            " + 32 * ",
+            $a,
+            "]\n",
+            "vpxor ymm",
+            $d,
+            ", ymm",
+            $a,
+            ", [rbx + ",
+            $at,
+            " + 32 * ",
+            $d,
+            " + 128]\n",
         )
     };
-    (@half $([$a:literal, $b:literal, $c:literal, $d:literal, $t:literal])*, $bytes:literal, $left:literal, $right:literal) => {
+    ($half:ident, $at:literal, [$a:literal $b:literal $c:tt $d:literal]) => {
         concat!(
-            $("vpaddd ymm", $a, ", ymm", $a, ", ymm", $b, "\n",)*
-            $("vpxor ymm", $d, ", ymm", $d, ", ymm", $a, "\n",)*
-            $("vpshufb ymm", $d, ", ymm", $d, ", [rbx + ", $bytes, "]\n",)*
-            $("vpaddd ymm", $c, ", ymm", $c, ", ymm", $d, "\n",)*
-            $("vpxor ymm", $b, ", ymm", $b, ", ymm", $c, "\n",)*
-            $("vpslld ymm", $t, ", ymm", $b, ", ", $left, "\n",)*
-            $("vpsrld ymm", $b, ", ymm", $b, ", ", $right, "\n",)*
-            $("vpor ymm", $b, ", ymm", $b, ", ymm", $t, "\n",)*
+            "vpaddd ymm",
+            $a,
+            ", ymm",
+            $a,
+            ", ymm",
+            $b,
+            "\n",
+            place!($half, $at, $a, $a),
+            "vpxor ymm",
+            $d,
+            ", ymm",
+            $d,
+            ", ymm",
+            $a,
+            "\n",
         )
     };
 }
 
-/// A word from or to its place in [`Work`].
-macro_rules! word {
-    (load $($register:literal $word:literal),*) => {
-        concat!($("vmovdqa ymm", $register, ", [rbx + 32 * ", $word, "]\n",)*)
-    };
-    (store $($register:literal $word:literal),*) => {
-        concat!($("vmovdqa [rbx + 32 * ", $word, "], ymm", $register, "\n",)*)
+/// d is rotated.
+macro_rules! turn_d {
+    ($half:ident, $at:literal, $bytes:literal, [$a:literal $b:literal $c:tt $d:literal]) => {
+        concat!(
+            "vpshufb ymm",
+            $d,
+            ", ymm",
+            $d,
+            ", [rbx + ",
+            $bytes,
+            "]\n",
+            place!($half, $at, $d, concat!($d, " + 128")),
+        )
     };
 }
 
-/// Ten double rounds, and 10 blocks of 16 bytes of each chain.
+/// c += d, b ^= c
+macro_rules! mix_b {
+    ($half:ident, $at:literal, [$a:literal $b:literal word8 $d:literal]) => {
+        concat!(
+            "vpaddd ymm15, ymm",
+            $d,
+            ", [rbx + ",
+            $at,
+            " + 256]\n",
+            "vmovdqa [rbx + ",
+            $at,
+            " + 256], ymm15\n",
+            "vpxor ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm15\n",
+        )
+    };
+    (take, $at:literal, [$a:literal $b:literal $c:literal $d:literal]) => {
+        concat!(
+            "vpaddd ymm",
+            $c,
+            ", ymm",
+            $d,
+            ", [rbx + ",
+            $at,
+            " + 32 * ",
+            $c,
+            " - 96]\n",
+            "vpxor ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm",
+            $c,
+            "\n",
+        )
+    };
+    ($half:ident, $at:literal, [$a:literal $b:literal $c:literal $d:literal]) => {
+        concat!(
+            "vpaddd ymm",
+            $c,
+            ", ymm",
+            $c,
+            ", ymm",
+            $d,
+            "\n",
+            place!($half, $at, $c, concat!($c, " - 96")),
+            "vpxor ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm",
+            $c,
+            "\n",
+        )
+    };
+}
+
+/// b is rotated.
+macro_rules! turn_b {
+    ($half:ident, $at:literal, $left:literal, $right:literal, [$a:literal $b:literal $c:tt $d:literal]) => {
+        concat!(
+            "vpslld ymm15, ymm",
+            $b,
+            ", ",
+            $left,
+            "\n",
+            "vpsrld ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ",
+            $right,
+            "\n",
+            "vpor ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm15\n",
+            place!($half, $at, $b, $b),
+        )
+    };
+}
+
+/// A quarter of a half of a quarter round (RFC 8439 §2.1), 1 to 8.
+macro_rules! part {
+    (1, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        mix_d!($first, $at, $q)
+    };
+    (2, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        turn_d!($first, $at, "1024", $q)
+    };
+    (3, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        mix_b!($first, $at, $q)
+    };
+    (4, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        turn_b!($first, $at, 12, 20, $q)
+    };
+    (5, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        mix_d!($second, $at, $q)
+    };
+    (6, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        turn_d!($second, $at, "1056", $q)
+    };
+    (7, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        mix_b!($second, $at, $q)
+    };
+    (8, $at:literal, $first:ident, $second:ident, $q:tt) => {
+        turn_b!($second, $at, 7, 25, $q)
+    };
+}
+
+/// Four quarter rounds, each one part behind the one before, and what stands after the 10th and the 26th of the 32 parts.
+macro_rules! round {
+    ($at:literal, $first:ident, $second:ident, $q0:tt $q1:tt $q2:tt $q3:tt, $early:expr, $late:expr) => {
+        round!(@ $at, $first, $second, {$q0 $q1 $q2 $q3}
+            [1 0] [2 0] [1 1] [3 0] [2 1] [1 2] [4 0] [3 1] [2 2] [1 3]; $early;
+            [5 0] [4 1] [3 2] [2 3] [6 0] [5 1] [4 2] [3 3] [7 0] [6 1] [5 2] [4 3] [8 0] [7 1] [6 2] [5 3]; $late;
+            [8 1] [7 2] [6 3] [8 2] [7 3] [8 3];)
+    };
+    (@ $at:literal, $first:ident, $second:ident, $q:tt
+        $([$a:tt $qa:tt])*; $early:expr; $([$b:tt $qb:tt])*; $late:expr; $([$c:tt $qc:tt])*;) => {
+        concat!(
+            $(round!(@@ $a $qa $at, $first, $second, $q),)*
+            $early,
+            $(round!(@@ $b $qb $at, $first, $second, $q),)*
+            $late,
+            $(round!(@@ $c $qc $at, $first, $second, $q),)*
+        )
+    };
+    (@@ $part:tt 0 $at:literal, $first:ident, $second:ident, {$q:tt $q1:tt $q2:tt $q3:tt}) => {
+        part!($part, $at, $first, $second, $q)
+    };
+    (@@ $part:tt 1 $at:literal, $first:ident, $second:ident, {$q0:tt $q:tt $q2:tt $q3:tt}) => {
+        part!($part, $at, $first, $second, $q)
+    };
+    (@@ $part:tt 2 $at:literal, $first:ident, $second:ident, {$q0:tt $q1:tt $q:tt $q3:tt}) => {
+        part!($part, $at, $first, $second, $q)
+    };
+    (@@ $part:tt 3 $at:literal, $first:ident, $second:ident, {$q0:tt $q1:tt $q2:tt $q:tt}) => {
+        part!($part, $at, $first, $second, $q)
+    };
+}
+
+/// A double round of the state at `$at`, three sums beside it. Diagonals come in the order in which columns end.
+macro_rules! double_round {
+    ($at:literal, $one:expr, $two:expr, $three:expr) => {
+        concat!(
+            round!($at, take, stay, [0 4 word8 8] [1 5 12 9] [2 6 13 10] [3 7 14 11], "", $one),
+            round!($at, stay, put, [3 4 12 10] [0 5 13 11] [1 6 14 8] [2 7 word8 9], $two, ""),
+            $three,
+        )
+    };
+}
+
+/// A block into the sum of the first chain.
+macro_rules! first_sum {
+    ($at:literal) => {
+        sum!(["r8", "r9", "r10"], $at, "rbx + 1088")
+    };
+}
+
+/// A block into the sum of the second.
+macro_rules! second_sum {
+    ($at:literal) => {
+        sum!(["r11", "r12", "r13"], $at, "rbx + 1152")
+    };
+}
+
+/// Ten double rounds of both states, and the chains' blocks.
 ///
 /// # Safety
-/// AVX2 and BMI2; 160 bytes can be read where each chain is.
+/// AVX2 and BMI2; the chains' blocks can be read and are a multiple of [`BESIDE`], for ten double rounds at most, or 0.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
 pub(super) unsafe fn rounds_and_sums(work: &mut Work) {
     const {
-        assert!(core::mem::offset_of!(Work, rotations) == 512 && core::mem::offset_of!(Work, chains) == 576);
+        assert!(
+            core::mem::offset_of!(Work, rotations) == 1024 && core::mem::offset_of!(Work, chains) == 1088
+        );
+        assert!(core::mem::offset_of!(Work, with) == 1216 && core::mem::offset_of!(Work, without) == 1224);
+        assert!(core::mem::offset_of!(Work, left) == 1232 && core::mem::offset_of!(Work, nothing) == 1240);
+        assert!(core::mem::offset_of!(Work, rbx) == 1248);
         assert!(core::mem::offset_of!(Chain, r) == 24 && core::mem::offset_of!(Chain, s) == 40);
-        assert!(core::mem::offset_of!(Chain, at) == 48 && core::mem::offset_of!(Chain, scratch) == 56);
+        assert!(core::mem::offset_of!(Chain, at) == 48);
     }
-    // SAFETY: everything is read and written within `work`, at the offsets asserted above, and read where the caller says.
+    work.with = work.chains[0].blocks / BESIDE;
+    work.without = DOUBLE_ROUNDS - work.with;
+    // SAFETY: everything is read and written within `work`, at the offsets asserted above, and read where the caller says or
+    // where there is nothing.
     unsafe {
         core::arch::asm!(
-            // `rbx` is not the compiler's to give; it is kept in the second chain's scratch.
-            "mov [rax + 640 + 56], rbx",
+            "mov [rax + 1248], rbx",
             "mov rbx, rax",
-            "mov r8, [rbx + 576]",
-            "mov r9, [rbx + 576 + 8]",
-            "mov r10, [rbx + 576 + 16]",
-            "mov rsi, [rbx + 576 + 48]",
-            "mov r11, [rbx + 640]",
-            "mov r12, [rbx + 640 + 8]",
-            "mov r13, [rbx + 640 + 16]",
-            "mov rdi, [rbx + 640 + 48]",
-            "mov qword ptr [rbx + 576 + 56], 10",
-            word!(load 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7, 8 8, 9 9, 10 12, 11 13, 12 14, 13 15),
+            forget_sums!(),
+            "mov rsi, [rbx + 1240]",
+            "mov rdi, rsi",
+            "mov rax, [rbx + 1224]",
+            "test rax, rax",
+            "jz 3f",
+            "mov [rbx + 1232], rax",
             ".p2align 6",
             "2:",
-            quarters!([0, 4, 8, 10, 14] [1, 5, 9, 11, 15]),
-            sum!(["r8", "r9", "r10"], "rsi", "rbx + 576"),
-            word!(store 8 8, 9 9),
-            word!(load 8 10, 9 11),
-            quarters!([2, 6, 8, 12, 14] [3, 7, 9, 13, 15]),
-            quarters!([0, 5, 8, 13, 14] [1, 6, 9, 10, 15]),
-            sum!(["r11", "r12", "r13"], "rdi", "rbx + 640"),
-            word!(store 8 10, 9 11),
-            word!(load 8 8, 9 9),
-            quarters!([2, 7, 8, 11, 14] [3, 4, 9, 12, 15]),
-            "add rsi, 16",
-            "add rdi, 16",
-            "dec qword ptr [rbx + 576 + 56]",
+            double_round!("0", first_sum!("rsi"), second_sum!("rdi"), first_sum!("rsi + 16")),
+            double_round!("512", second_sum!("rdi + 16"), first_sum!("rsi + 32"), second_sum!("rdi + 32")),
+            "add rsi, 48",
+            "add rdi, 48",
+            "dec qword ptr [rbx + 1232]",
             "jnz 2b",
-            word!(store 0 0, 1 1, 2 2, 3 3, 4 4, 5 5, 6 6, 7 7, 8 8, 9 9, 10 12, 11 13, 12 14, 13 15),
-            "mov [rbx + 576], r8",
-            "mov [rbx + 576 + 8], r9",
-            "mov [rbx + 576 + 16], r10",
-            "mov [rbx + 640], r11",
-            "mov [rbx + 640 + 8], r12",
-            "mov [rbx + 640 + 16], r13",
-            "mov rbx, [rbx + 640 + 56]",
+            "3:",
+            "mov rax, [rbx + 1216]",
+            "test rax, rax",
+            "jz 4f",
+            "mov [rbx + 1232], rax",
+            "mov qword ptr [rbx + 1216], 0",
+            "mov r8, [rbx + 1088]",
+            "mov r9, [rbx + 1088 + 8]",
+            "mov r10, [rbx + 1088 + 16]",
+            "mov rsi, [rbx + 1088 + 48]",
+            "mov r11, [rbx + 1152]",
+            "mov r12, [rbx + 1152 + 8]",
+            "mov r13, [rbx + 1152 + 16]",
+            "mov rdi, [rbx + 1152 + 48]",
+            "jmp 2b",
+            "4:",
+            "mov [rbx + 1088], r8",
+            "mov [rbx + 1088 + 8], r9",
+            "mov [rbx + 1088 + 16], r10",
+            "mov [rbx + 1152], r11",
+            "mov [rbx + 1152 + 8], r12",
+            "mov [rbx + 1152 + 16], r13",
+            "mov rbx, [rbx + 1248]",
             forget_sums!(),
             inout("rax") core::ptr::from_mut(work) => _,
             out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _, out("r8") _, out("r9") _, out("r10") _,

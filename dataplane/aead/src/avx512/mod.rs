@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use crate::batch::Key;
 use crate::lanes::Lanes;
-use crate::lanes::kernel::{Block, Chains, Group, Kernel, Lengths, Marks, Part, SUMS, Tags};
+use crate::lanes::kernel::{Block, Chains, Group, Kernel, Lengths, Marks, Part, STEP_BLOCKS, SUMS, Tags};
 
 /// The kernel; to hold one is to have asked the processor.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,15 @@ impl Kernel for Avx512 {
         unsafe { enter(work) }
     }
 
-    const CHAINED: bool = true;
+    const CHAIN_BLOCKS: usize = 20;
+    const ENDS: bool = false;
+
+    // 20 blocks of four chains in a group of 32 blocks of four times the size: five eighths of the work, in whole twenties,
+    // rounded, but never more than there are.
+    fn beside(blocks: usize) -> usize {
+        let steps = blocks / STEP_BLOCKS;
+        20 * ((steps + 4) / 8).min(steps / 5)
+    }
 
     #[inline(always)]
     unsafe fn chacha(keys: &[Key], group: &Group, chains: &mut Chains) {

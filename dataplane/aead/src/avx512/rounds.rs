@@ -42,15 +42,14 @@ macro_rules! second_sum {
     };
 }
 
-/// Ten double rounds of two states, from registers to the same registers, and [`CHAIN_STEPS`] steps of each of
-/// [`CHAINS`] chains at `$chains`, a step in a double round.
+/// Ten double rounds of two states, from registers to the same registers, and 20 blocks of each of
+/// [`CHAINS`] chains at `$chains`, 4 in a double round.
 ///
-/// [`CHAIN_STEPS`]: crate::lanes::kernel::CHAIN_STEPS
 /// [`CHAINS`]: crate::lanes::kernel::CHAINS
 macro_rules! rounds_and_sums {
     ($chains:expr, [$($register:tt $from:expr, $to:expr;)*]) => {
         core::arch::asm!(
-            // `rbx` is not the compiler's to give; it is kept in the second chain's scratch.
+            // `rbx` is not the compiler's to give; it is kept in the second chain's count of blocks.
             "mov [rax + 64 + 56], rbx",
             "mov rbx, rax",
             // A pair of chains

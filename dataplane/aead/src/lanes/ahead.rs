@@ -1,8 +1,10 @@
 //! Hot: Poly1305 of packets whose tags are not made yet, carried on beside the rounds of ChaCha20 ([`Chains`]).
 //!
 //! 1. Packets are taken by fours, in order, as soon as their ciphertext is there.
-//! 2. With each full group of blocks, each of the four is carried on by 5 steps of 64 bytes, from the beginning of its text.
-//! 3. After five eighths of their steps the next four come: that is what fits beside the blocks of as much text.
+//! 2. With each full group of blocks, each of the four is carried on by so many blocks, from the beginning of its text.
+//! 3. After as many as fit beside the rounds for as much text the next four come.
+//!
+//! How many those are is the kernel's to say ([`Kernel::CHAIN_BLOCKS`], [`Kernel::beside`]).
 //!
 //! What is left of a packet, its end with the lengths among it, is [`mac`](super::mac)'s, which begins with the sum of here.
 //!
@@ -11,7 +13,7 @@
 use core::mem::MaybeUninit;
 
 use crate::batch::BATCH_MAX;
-use crate::lanes::kernel::{BLOCK_LEN, Block, CHAIN_STEPS, CHAINS, Chain, Chains, SUMS};
+use crate::lanes::kernel::{Block, CHAINS, Chain, Chains, Kernel, SUM_LEN, SUMS};
 use crate::lanes::packet::Packet;
 
 /// RFC 8439 §2.5: the bits of r that count.
@@ -23,20 +25,21 @@ const SUM_AT: usize = 4;
 pub(crate) struct Ahead {
     /// The first packet of the four.
     first: usize,
-    /// How often the four were carried on, and will be.
-    rounds: u32,
-    rounds_max: u32,
+    /// By how many blocks each of the four was carried on, will be by the next group, and will be in all.
+    blocks: usize,
+    next: usize,
+    blocks_max: usize,
     /// Whether the chains hold the four.
     taken: bool,
-    /// Times each four was carried on.
+    /// Blocks of each of a four that are summed up.
     done: [u32; BATCH_MAX / CHAINS],
 }
 
 impl Ahead {
-    pub(crate) fn new(packets: &[Packet]) -> Self {
-        let mut ahead =
-            Self { first: 0, rounds: 0, rounds_max: 0, taken: false, done: [0; BATCH_MAX / CHAINS] };
-        ahead.begin(packets, 0);
+    pub(crate) fn new<K: Kernel>(packets: &[Packet]) -> Self {
+        let done = [0; BATCH_MAX / CHAINS];
+        let mut ahead = Self { first: 0, blocks: 0, next: 0, blocks_max: 0, taken: false, done };
+        ahead.begin::<K>(packets, 0);
         ahead
     }
 
@@ -51,7 +54,7 @@ impl Ahead {
     /// # Safety
     /// As [`Ahead::take`].
     #[inline(always)]
-    pub(crate) unsafe fn skip_to(
+    pub(crate) unsafe fn skip_to<K: Kernel>(
         &mut self,
         packets: &[Packet],
         packet: usize,
@@ -61,20 +64,21 @@ impl Ahead {
         if self.first < packet {
             // SAFETY: the caller's.
             unsafe { self.release(one_time, chains) };
-            self.begin(packets, packet);
+            self.begin::<K>(packets, packet);
         }
     }
 
     /// Goes to the four that `packet` begins, or past those of which nothing is to be summed up.
     #[inline(always)]
-    fn begin(&mut self, packets: &[Packet], packet: usize) {
+    fn begin<K: Kernel>(&mut self, packets: &[Packet], packet: usize) {
         self.first = packet;
-        self.rounds = 0;
-        self.rounds_max = rounds(packets, packet);
-        while self.rounds_max == 0 && self.first < packets.len() {
+        self.blocks = 0;
+        self.blocks_max = blocks::<K>(packets, packet);
+        while self.blocks_max == 0 && self.first < packets.len() {
             self.first += CHAINS;
-            self.rounds_max = rounds(packets, self.first);
+            self.blocks_max = blocks::<K>(packets, self.first);
         }
+        self.next = self.blocks_max.min(K::CHAIN_BLOCKS);
     }
 
     /// Puts the next sums into chains, of the packets before `ready`, whose ciphertext and one-time keys are there.
@@ -95,7 +99,7 @@ impl Ahead {
         }
         self.taken = true;
         // SAFETY: the caller's.
-        unsafe { fill(chains, &packets[self.first..end], &one_time[self.first..end]) };
+        unsafe { fill(chains, &packets[self.first..end], &one_time[self.first..end], self.next) };
     }
 
     /// Says that the chains were carried on.
@@ -103,7 +107,7 @@ impl Ahead {
     /// # Safety
     /// As [`Ahead::take`].
     #[inline(always)]
-    pub(crate) unsafe fn carried_on(
+    pub(crate) unsafe fn carried_on<K: Kernel>(
         &mut self,
         packets: &[Packet],
         one_time: &mut [MaybeUninit<Block>],
@@ -112,15 +116,18 @@ impl Ahead {
         if !self.taken {
             return;
         }
-        self.rounds += 1;
-        if self.rounds == self.rounds_max {
+        self.blocks += self.next;
+        if self.blocks == self.blocks_max {
             // SAFETY: the caller's.
-            unsafe { self.skip_to(packets, self.first + CHAINS, one_time, chains) };
+            unsafe { self.skip_to::<K>(packets, self.first + CHAINS, one_time, chains) };
             return;
         }
         let count = packets.len() - self.first;
+        let done = self.next;
+        self.next = (self.blocks_max - self.blocks).min(K::CHAIN_BLOCKS);
         for chain in chains.0.iter_mut().take(count) {
-            chain.at = chain.at.wrapping_add(CHAIN_STEPS * BLOCK_LEN);
+            chain.at = chain.at.wrapping_add(done * SUM_LEN);
+            chain.blocks = self.next;
         }
     }
 
@@ -134,15 +141,16 @@ impl Ahead {
             return;
         }
         self.taken = false;
-        self.done[self.first / CHAINS % (BATCH_MAX / CHAINS)] = self.rounds;
+        // A text has less than 2^32 bytes.
+        self.done[self.first / CHAINS % (BATCH_MAX / CHAINS)] = self.blocks as u32;
         // SAFETY: the caller's.
         unsafe { empty(chains, &mut one_time[self.first..]) };
     }
 
-    /// Steps of a packet that are summed up.
+    /// Blocks of a packet that are summed up.
     #[inline(always)]
-    pub(crate) fn steps(&self, packet: usize) -> usize {
-        self.done[packet / CHAINS % (BATCH_MAX / CHAINS)] as usize * CHAIN_STEPS
+    pub(crate) fn blocks(&self, packet: usize) -> usize {
+        self.done[packet / CHAINS % (BATCH_MAX / CHAINS)] as usize
     }
 }
 
@@ -151,12 +159,12 @@ impl Ahead {
 /// # Safety
 /// The one-time keys are initialised.
 #[inline(never)]
-unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<Block>]) {
+unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<Block>], blocks: usize) {
     for (chain, (packet, block)) in chains.0.iter_mut().zip(packets.iter().zip(one_time)) {
         // SAFETY: the caller's.
         let block = unsafe { block.assume_init_ref() };
-        let r = [block.word(0) & CLAMP[0], block.word(1) & CLAMP[1]];
-        *chain = Chain { r, s: r[1] + (r[1] >> 2), at: packet.dst, ..Chain::IDLE };
+        let (r, s) = multiplier(block);
+        *chain = Chain { r, s, at: packet.dst, blocks, ..Chain::IDLE };
     }
 }
 
@@ -176,25 +184,29 @@ unsafe fn empty(chains: &mut Chains, one_time: &mut [MaybeUninit<Block>]) {
     }
 }
 
-/// The sum of what [`Ahead::steps`] says, of a packet whose one-time key is in this block.
+/// What the sum of the packet whose one-time key this is is multiplied by, as [`Chain::r`] and [`Chain::s`].
+#[inline(always)]
+pub(crate) fn multiplier(block: &Block) -> ([u64; 2], u64) {
+    let r = [block.word(0) & CLAMP[0], block.word(1) & CLAMP[1]];
+    (r, r[1] + (r[1] >> 2))
+}
+
+/// The sum of what [`Ahead::blocks`] says, of a packet whose one-time key is in this block.
 #[inline(always)]
 pub(crate) fn sum(block: &Block) -> [u64; 3] {
     core::array::from_fn(|i| block.word(SUM_AT + i))
 }
 
-/// How often the four from `first` on are to be carried on: not at all, unless the eight that they belong to are of equal
+/// By how many blocks the four from `first` on are to be carried on: none, unless the eight that they belong to are of equal
 /// length and without associated data, for [`mac`](super::mac) begins with sums only there.
 #[inline(always)]
-fn rounds(packets: &[Packet], first: usize) -> u32 {
+fn blocks<K: Kernel>(packets: &[Packet], first: usize) -> usize {
     let eight = first / SUMS * SUMS;
     let eight = &packets[eight.min(packets.len())..packets.len().min(eight + SUMS)];
     if !are_even(eight) {
         return 0;
     }
-    let steps = eight.first().map_or(0, |packet| packet.len / BLOCK_LEN);
-    // Four chains of 5 steps in a group of 32 blocks: an eighth of the steps is 5 eighths of the work. Rounded, but never
-    // more than there are. Texts have less than 2^32 bytes.
-    ((steps + 4) / 8).min(steps / CHAIN_STEPS) as u32
+    K::beside(eight.first().map_or(0, |packet| packet.len / SUM_LEN))
 }
 
 /// Whether packets are of equal length and without associated data.

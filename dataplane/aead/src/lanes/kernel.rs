@@ -109,12 +109,14 @@ impl Group {
 
 /// Poly1305 sums that a kernel carries on beside the rounds of ChaCha20, one after another by the processor's integer units.
 pub(crate) const CHAINS: usize = 4;
-/// Steps of 64 bytes by which each is carried on.
-pub(crate) const CHAIN_STEPS: usize = 5;
+/// Bytes of a Poly1305 block.
+pub(crate) const SUM_LEN: usize = 16;
+/// What no kernel's [`Kernel::CHAIN_BLOCKS`] is above.
+pub(crate) const CHAIN_BLOCKS_MAX: usize = 30;
 /// What a chain without work reads.
-static NOTHING: [u8; CHAIN_STEPS * BLOCK_LEN] = [0; CHAIN_STEPS * BLOCK_LEN];
+pub(crate) static NOTHING: [u8; CHAIN_BLOCKS_MAX * SUM_LEN] = [0; CHAIN_BLOCKS_MAX * SUM_LEN];
 
-/// A sum to be carried on by [`CHAIN_STEPS`] steps.
+/// A sum to be carried on.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub(crate) struct Chain {
@@ -124,15 +126,15 @@ pub(crate) struct Chain {
     pub(crate) r: [u64; 2],
     /// The multiplier's upper half times 5 / 4: what 2^128 times it comes back as, for its lower two bits are clear.
     pub(crate) s: u64,
-    /// Where the steps lie.
+    /// Where the blocks lie.
     pub(crate) at: *const u8,
-    /// The kernel's own.
-    pub(crate) scratch: u64,
+    /// How many they are; the kernel may leave here what it likes.
+    pub(crate) blocks: usize,
 }
 
 impl Chain {
     /// A chain that sums up nothing.
-    pub(crate) const IDLE: Self = Self { sum: [0; 3], r: [0; 2], s: 0, at: NOTHING.as_ptr(), scratch: 0 };
+    pub(crate) const IDLE: Self = Self { sum: [0; 3], r: [0; 2], s: 0, at: NOTHING.as_ptr(), blocks: 0 };
 }
 
 /// All chains of a call.
@@ -209,15 +211,21 @@ pub(crate) trait Kernel: Copy + Sync {
     /// Of the trait.
     unsafe fn enter<R>(work: impl FnOnce() -> R) -> R;
 
-    /// Whether [`Kernel::chacha`] carries chains on.
-    const CHAINED: bool;
+    /// Blocks by which one call of [`Kernel::chacha`] carries each chain on.
+    const CHAIN_BLOCKS: usize;
+    /// Whether what chains have begun is ended on the integer units too, after any number of blocks. Else chains stop at
+    /// whole steps.
+    const ENDS: bool;
 
-    /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so. Unless it does, a kernel with
-    /// [`Kernel::CHAINED`] also carries every chain on.
+    /// How many blocks of a text of so many are summed up by chains, because that is what fits beside the rounds for it.
+    fn beside(blocks: usize) -> usize;
+
+    /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so. Unless it does, every chain is carried on,
+    /// too: by [`Kernel::CHAIN_BLOCKS`] or, at the end of what is [`Kernel::beside`], fewer, all by as many; or idles.
     ///
     /// # Safety
     /// Of the lanes that are made, every `src` can be read and every `dst` written for 64 bytes; destinations do not overlap, nor does one overlap a
-    /// source other than its own. Every run's key is among `keys`. Every chain's steps can be read and overlap no destination.
+    /// source other than its own. Every run's key is among `keys`. Every chain's blocks, [`Kernel::CHAIN_BLOCKS`] of an idle one, can be read and overlap no destination.
     unsafe fn chacha(keys: &[crate::batch::Key], group: &Group, chains: &mut Chains);
 
     /// Prepares 8 one-time keys, each the first 32 bytes of its block.

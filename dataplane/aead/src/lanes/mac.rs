@@ -9,11 +9,11 @@
 //! Contains unsafe: calls the kernel with pointers into the arenas.
 
 use crate::lanes::ahead;
-use crate::lanes::kernel::{BLOCK_LEN, Block, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUMS, Tags};
+use crate::lanes::ends;
+use crate::lanes::kernel::{
+    BLOCK_LEN, Block, Kernel, Lengths, MARK, Marks, Part, STEP_BLOCKS, SUM_LEN, SUMS, Tags,
+};
 use crate::lanes::packet::Bytes;
-
-/// Bytes of a Poly1305 block.
-const SUM_LEN: usize = 16;
 
 /// The message of one packet.
 #[derive(Clone, Copy)]
@@ -112,23 +112,29 @@ unsafe fn join<K: Kernel>(at: usize, steps: &[usize; SUMS], keys: &[&Block; SUMS
     unsafe { K::join(&mut desk.sums, &words) };
 }
 
-/// Tags of 1..=8 texts of `len` bytes without associated data, of which the first `steps` are summed up already.
+/// Tags of 1..=8 texts of `len` bytes without associated data, of which `done` blocks are summed up already.
 ///
 /// # Safety
-/// The processor has the kernel; texts can be read; there are as many keys and steps as texts; sums stand behind keys where
-/// there are steps.
+/// The processor has the kernel; texts can be read, and 16 bytes behind each, where its tag belongs; there are as many keys
+/// and counts as texts; sums stand behind keys where there are blocks done.
 #[inline(always)]
 pub(crate) unsafe fn even_tags<K: Kernel>(
     texts: &[*const u8],
     len: usize,
-    steps: &[usize],
+    done: &[usize],
     keys: &[&Block],
     desk: &mut Desk<K>,
 ) -> Tags {
-    let count = texts.len().min(keys.len()).min(steps.len()).min(SUMS);
+    if K::ENDS && done.iter().any(|done| *done > 0) {
+        // SAFETY: the caller's.
+        return unsafe { ends::tags::<K>(texts, len, done, keys) };
+    }
+    let count = texts.len().min(keys.len()).min(done.len()).min(SUMS);
+    let all = u8::MAX >> (SUMS - count);
     let text: [*const u8; SUMS] = core::array::from_fn(|lane| texts[if lane < count { lane } else { 0 }]);
     let keys: [&Block; SUMS] = core::array::from_fn(|lane| keys[if lane < count { lane } else { 0 }]);
-    let steps: [usize; SUMS] = core::array::from_fn(|lane| steps[if lane < count { lane } else { 0 }]);
+    // Chains stop at whole steps.
+    let steps = core::array::from_fn(|lane| done[if lane < count { lane } else { 0 }] / STEP_BLOCKS);
     // SAFETY: the caller's.
     unsafe { K::powers(&mut desk.powers, keys) };
     desk.sums = K::SUMS;
@@ -152,7 +158,7 @@ pub(crate) unsafe fn even_tags<K: Kernel>(
     if whole > most {
         let at = text.map(|text| text.wrapping_add(most * BLOCK_LEN));
         // SAFETY: so many steps lie in each text.
-        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, whole - most, &Marks::ALL, 0xff) };
+        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, whole - most, &Marks::ALL, all) };
     }
     // What is left are less than 64 bytes and the lengths: 1 to 5 blocks.
     let rest = len % BLOCK_LEN;
@@ -172,7 +178,7 @@ pub(crate) unsafe fn even_tags<K: Kernel>(
     let mut at: [*const u8; SUMS] = core::array::from_fn(|lane| slot(lane, &desk.slots));
     if blocks > STEP_BLOCKS {
         // SAFETY: slots are 64 bytes.
-        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, 1, &Marks::ALL, 0xff) };
+        unsafe { K::absorb(&mut desk.sums, &desk.powers, &at, 1, &Marks::ALL, all) };
         blocks = 1;
     }
     if blocks == 1 {

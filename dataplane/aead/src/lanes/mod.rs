@@ -1,8 +1,8 @@
 //! Hot: whole batches through a vector kernel.
 //!
 //! Sealing: 1. packets in order of length, so that neighbours finish together; 2. all blocks of all packets as one stream
-//! ([`stream`]), one-time keys first; 3. beside the rounds of each full group of blocks, the first five eighths of the sums of
-//! packets made before ([`ahead`]); 4. as soon as 8 packets are made and summed up so far, their tags ([`mac`]). Opening: 1.
+//! ([`stream`]), one-time keys first; 3. beside the rounds of each full group of blocks, most of the sums of packets made
+//! before ([`ahead`]); 4. as soon as 8 packets are made and summed up so far, their tags ([`mac`]). Opening: 1.
 //! one-time keys of all packets; 2. tags of 8 packets; 3. those whose tag was right go into the stream, beside whose rounds the
 //! sums of the next 8 are begun; the others are never decrypted.
 //!
@@ -19,6 +19,7 @@
 //! Contains unsafe: pointers into checked arenas go to the stream and the tags, and secrets on the stack are erased.
 
 mod ahead;
+mod ends;
 pub(crate) mod kernel;
 mod mac;
 mod packet;
@@ -111,14 +112,14 @@ impl<K: Kernel> Lanes<K> {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
         let (desk, mac) = secrets.desks();
-        let mut stream = Stream::new(keys, packets, desk, true);
+        let mut stream = Stream::new::<K>(keys, packets, desk, true);
         // SAFETY: `self` proves the kernel (so below).
         unsafe { stream.one_time_keys::<K>() };
         let mut tagged = 0;
         for packet in packets.iter() {
             // SAFETY: the caller's.
             unsafe { stream.text::<K>(packet) };
-            while stream.finished::<K>() >= tagged + SUMS {
+            while stream.finished() >= tagged + SUMS {
                 // SAFETY: a finished packet's output is written, and its one-time key was before.
                 unsafe { put_tags::<K>(&mut stream, packets, tagged, mac) };
                 tagged += SUMS;
@@ -142,7 +143,7 @@ impl<K: Kernel> Lanes<K> {
         sort(packets);
         let mut secrets = Secrets::<K>::new(packets.len());
         let (desk, mac) = secrets.desks();
-        let mut stream = Stream::new(keys, packets, desk, false);
+        let mut stream = Stream::new::<K>(keys, packets, desk, false);
         // SAFETY: `self` proves the kernel (so below); the packets' texts are there.
         unsafe { stream.one_time_keys::<K>() };
         // SAFETY: the blocks are still there.
@@ -182,7 +183,7 @@ fn sort(packets: &mut [Packet]) {
 /// Tags of at most 8 packets from `first` on, whose ciphertext lies at `dst`.
 ///
 /// # Safety
-/// The processor has the kernel, the texts can be read, the one-time keys are made.
+/// The processor has the kernel, the texts and the tags' places can be read, the one-time keys are made.
 #[inline(always)]
 unsafe fn tags_of<K: Kernel>(
     stream: &mut Stream,
@@ -192,16 +193,16 @@ unsafe fn tags_of<K: Kernel>(
 ) -> Tags {
     let packets = &packets[first..packets.len().min(first + SUMS)];
     // SAFETY: the caller's.
-    unsafe { stream.leave(first + SUMS) };
+    unsafe { stream.leave::<K>(first + SUMS) };
     // SAFETY: the caller's.
-    let (one_time, steps): (ArrayVec<&Block, SUMS>, ArrayVec<usize, SUMS>) =
+    let (one_time, done): (ArrayVec<&Block, SUMS>, ArrayVec<usize, SUMS>) =
         (first..first + packets.len()).map(|at| unsafe { stream.one_time(at) }).unzip();
     if ahead::are_even(packets) {
         let texts: ArrayVec<*const u8, SUMS> = packets.iter().map(|packet| packet.dst.cast_const()).collect();
         // SAFETY: the caller's.
-        return unsafe { mac::even_tags::<K>(&texts, packets[0].len, &steps, &one_time, desk) };
+        return unsafe { mac::even_tags::<K>(&texts, packets[0].len, &done, &one_time, desk) };
     }
-    debug_assert!(steps.iter().all(|steps| *steps == 0), "only even packets are summed up ahead");
+    debug_assert!(done.iter().all(|done| *done == 0), "only even packets are summed up ahead");
     let message = |packet: &Packet| Message::new(packet.aad, Bytes { ptr: packet.dst, len: packet.len });
     let mut messages: ArrayVec<Message, SUMS> = packets.iter().map(message).collect();
     // SAFETY: the caller's.

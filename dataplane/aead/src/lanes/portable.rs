@@ -7,8 +7,8 @@
 use crate::batch::Key;
 use crate::lanes::Lanes;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CHAIN_STEPS, CONSTANTS, Chain, Chains, Group, Kernel, Lengths,
-    Marks, Part, STEP_BLOCKS, SUMS, Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CONSTANTS, Chain, Chains, Group, Kernel, Lengths, Marks, Part,
+    STEP_BLOCKS, SUMS, Tags,
 };
 
 const MASK_26: u64 = (1 << 26) - 1;
@@ -95,7 +95,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// # Safety
-/// The chain's steps can be read.
+/// The chain's blocks can be read.
 unsafe fn carry_on(chain: &mut Chain) {
     let [h0, h1, h2] = chain.sum;
     // Limbs of 26 bits; what is above 2^130 stays in the last.
@@ -103,7 +103,7 @@ unsafe fn carry_on(chain: &mut Chain) {
     h[4] += h2 << 24;
     let r = limbs(chain.r[0], chain.r[1]);
     assert_eq!(chain.s, chain.r[1] / 4 * 5);
-    for block in 0..CHAIN_STEPS * STEP_BLOCKS {
+    for block in 0..chain.blocks {
         // SAFETY: the caller's.
         let bytes = unsafe { chain.at.add(16 * block).cast::<[u8; 16]>().read() };
         let mut number = limbs(word(&bytes, 0), word(&bytes, 1));
@@ -133,7 +133,12 @@ impl Kernel for Portable {
         work()
     }
 
-    const CHAINED: bool = true;
+    const CHAIN_BLOCKS: usize = 20;
+    const ENDS: bool = false;
+
+    fn beside(blocks: usize) -> usize {
+        blocks / 8 * STEP_BLOCKS
+    }
 
     unsafe fn chacha(keys: &[Key], group: &Group, chains: &mut Chains) {
         let runs = &group.runs[..group.count];

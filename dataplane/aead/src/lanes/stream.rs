@@ -50,13 +50,18 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// Packets in the order in which they are put in. `sealing`: their ciphertext is what the stream makes; else it is there.
-    pub(crate) fn new(keys: &'a [Key], packets: &'a [Packet], desk: Desk<'a>, sealing: bool) -> Self {
+    pub(crate) fn new<K: Kernel>(
+        keys: &'a [Key],
+        packets: &'a [Packet],
+        desk: Desk<'a>,
+        sealing: bool,
+    ) -> Self {
         const NO_TAIL: Tail = Tail { lane: 0, dst: core::ptr::null_mut(), len: 0 };
         Self {
             keys,
             packets,
             desk,
-            ahead: Ahead::new(packets),
+            ahead: Ahead::new::<K>(packets),
             ready: 0,
             sealing,
             group: Group::EMPTY,
@@ -70,8 +75,8 @@ impl<'a> Stream<'a> {
 
     /// How many of the packets put in by [`Stream::text`] are surely made and wait for nothing but their tags.
     #[inline(always)]
-    pub(crate) fn finished<K: Kernel>(&self) -> usize {
-        if K::CHAINED { self.finished.min(self.ahead.passed()) } else { self.finished }
+    pub(crate) fn finished(&self) -> usize {
+        self.finished.min(self.ahead.passed())
     }
 
     /// Says that every packet's ciphertext and one-time key is there.
@@ -85,12 +90,12 @@ impl<'a> Stream<'a> {
     /// # Safety
     /// One-time keys are made.
     #[inline(always)]
-    pub(crate) unsafe fn leave(&mut self, packet: usize) {
+    pub(crate) unsafe fn leave<K: Kernel>(&mut self, packet: usize) {
         // SAFETY: the caller's.
-        unsafe { self.ahead.skip_to(self.packets, packet, self.desk.one_time, self.desk.chains) };
+        unsafe { self.ahead.skip_to::<K>(self.packets, packet, self.desk.one_time, self.desk.chains) };
     }
 
-    /// The one-time key of a packet, and how many of its steps are summed up.
+    /// The one-time key of a packet, and how many of its blocks are summed up.
     ///
     /// # Safety
     /// One-time keys are made.
@@ -98,7 +103,7 @@ impl<'a> Stream<'a> {
     pub(crate) unsafe fn one_time(&self, packet: usize) -> (&Block, usize) {
         // SAFETY: the caller's.
         let block = unsafe { self.desk.one_time[packet].assume_init_ref() };
-        (block, self.ahead.steps(packet))
+        (block, self.ahead.blocks(packet))
     }
 
     /// Puts the one-time keys of all packets into the stream; they are made by the next full group or by [`Stream::flush`].
@@ -217,7 +222,7 @@ impl<'a> Stream<'a> {
     #[inline(always)]
     unsafe fn run<K: Kernel>(&mut self) {
         let Desk { one_time, chains, .. } = &mut self.desk;
-        let chained = K::CHAINED && !self.group.few;
+        let chained = !self.group.few;
         // SAFETY: what is ready has a one-time key; the rest is the caller's. Chains read ciphertext that the group does not
         // write: sealing, it is written already; opening, it is not to be opened yet.
         unsafe {
@@ -226,7 +231,7 @@ impl<'a> Stream<'a> {
             }
             K::chacha(self.keys, &self.group, chains);
             if chained {
-                self.ahead.carried_on(self.packets, one_time, chains);
+                self.ahead.carried_on::<K>(self.packets, one_time, chains);
             }
         }
         for tail in &self.tails[..self.tail_count] {
