@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::rounds::{Work, rounds_and_sums};
 use crate::batch::Key;
-use crate::lanes::kernel::{CONSTANTS, Chain, Chains, Group};
+use crate::lanes::kernel::{CONSTANTS, Chains, Group};
 
 type Words = [__m256i; 16];
 
@@ -39,22 +39,20 @@ pub(super) unsafe fn blocks(keys: &[Key], group: &Group, chains: &mut Chains) {
 #[target_feature(enable = "avx2,bmi2")]
 unsafe fn blocks_of<const MANY: bool>(keys: &[Key], group: &Group, chains: &mut Chains) {
     let mut work = Work::EMPTY;
+    let blocks = if group.few { 0 } else { chains.blocks };
     // A turn takes a pair of chains.
-    for (turn, pair) in chains.0.chunks_exact_mut(2).enumerate().take(if group.few { 1 } else { 2 }) {
+    for (turn, pair) in chains.chains.chunks_exact_mut(2).enumerate().take(if group.few { 1 } else { 2 }) {
         let start = [2 * turn, 2 * turn + 1].map(|eight| first_state::<MANY>(keys, group, eight));
         for (word, start) in work.words.as_flattened_mut().iter_mut().zip(start.as_flattened()) {
             // SAFETY: 8 words are 32 bytes.
             unsafe { _mm256_storeu_si256(word.as_mut_ptr().cast(), *start) };
         }
-        let carried = !group.few && pair[0].blocks > 0;
-        if carried {
+        if blocks > 0 {
             work.chains.copy_from_slice(pair);
-        } else {
-            work.chains = [Chain::IDLE; 2];
         }
         // SAFETY: the caller's.
-        unsafe { rounds_and_sums(&mut work) };
-        if carried {
+        unsafe { rounds_and_sums(&mut work, blocks) };
+        if blocks > 0 {
             for (chain, of) in work.chains.iter().zip(pair) {
                 of.sum = chain.sum;
             }

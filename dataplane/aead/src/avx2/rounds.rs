@@ -29,7 +29,7 @@ pub(super) struct Work {
     pub(super) words: [[[u32; 8]; 16]; 2],
     /// Where bytes come from when words are rotated by 16 and by 8 bits.
     rotations: [[u8; 32]; 2],
-    /// Sums to be carried on by equally many blocks, [`BESIDE`] in a double round, in the last of the double rounds.
+    /// Sums to be carried on, by [`BESIDE`] blocks in a double round, in the last of the double rounds.
     pub(super) chains: [Chain; 2],
     /// Double rounds with and without them, and what is left to be done of either.
     with: usize,
@@ -315,13 +315,13 @@ macro_rules! second_sum {
     };
 }
 
-/// Ten double rounds of both states, and the chains' blocks.
+/// Ten double rounds of both states, and `blocks` of the chains.
 ///
 /// # Safety
-/// AVX2 and BMI2; the chains' blocks can be read and are a multiple of [`BESIDE`], for ten double rounds at most, or 0.
+/// AVX2 and BMI2; so many blocks can be read where each chain is, a multiple of [`BESIDE`] that ten double rounds have room for.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
-pub(super) unsafe fn rounds_and_sums(work: &mut Work) {
+pub(super) unsafe fn rounds_and_sums(work: &mut Work, blocks: usize) {
     const {
         assert!(
             core::mem::offset_of!(Work, rotations) == 1024 && core::mem::offset_of!(Work, chains) == 1088
@@ -332,7 +332,7 @@ pub(super) unsafe fn rounds_and_sums(work: &mut Work) {
         assert!(core::mem::offset_of!(Chain, r) == 24 && core::mem::offset_of!(Chain, s) == 40);
         assert!(core::mem::offset_of!(Chain, at) == 48);
     }
-    work.with = work.chains[0].blocks / BESIDE;
+    work.with = blocks / BESIDE;
     work.without = DOUBLE_ROUNDS - work.with;
     // SAFETY: everything is read and written within `work`, at the offsets asserted above, and read where the caller says or
     // where there is nothing.

@@ -91,7 +91,7 @@ unsafe fn blocks_of_two<const MANY: bool>(keys: &[Key], group: &Group, chains: &
     let mut w = v;
     // SAFETY: states in registers; every chain's steps can be read; chains can be written and lie as the assembler wants it.
     unsafe {
-        rounds_and_sums!(chains.0.as_mut_ptr(), [
+        rounds_and_sums!(chains.chains.as_mut_ptr(), [
             "zmm0" a[0], v[0]; "zmm1" a[1], v[1]; "zmm2" a[2], v[2]; "zmm3" a[3], v[3];
             "zmm4" a[4], v[4]; "zmm5" a[5], v[5]; "zmm6" a[6], v[6]; "zmm7" a[7], v[7];
             "zmm8" a[8], v[8]; "zmm9" a[9], v[9]; "zmm10" a[10], v[10]; "zmm11" a[11], v[11];

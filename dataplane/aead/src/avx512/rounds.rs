@@ -49,7 +49,7 @@ macro_rules! second_sum {
 macro_rules! rounds_and_sums {
     ($chains:expr, [$($register:tt $from:expr, $to:expr;)*]) => {
         core::arch::asm!(
-            // `rbx` is not the compiler's to give; it is kept in the second chain's count of blocks.
+            // `rbx` is not the compiler's to give; it is kept in the second chain's scratch.
             "mov [rax + 64 + 56], rbx",
             "mov rbx, rax",
             // A pair of chains

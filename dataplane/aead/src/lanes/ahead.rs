@@ -99,7 +99,8 @@ impl Ahead {
         }
         self.taken = true;
         // SAFETY: the caller's.
-        unsafe { fill(chains, &packets[self.first..end], &one_time[self.first..end], self.next) };
+        unsafe { fill(chains, &packets[self.first..end], &one_time[self.first..end]) };
+        chains.blocks = self.next;
     }
 
     /// Says that the chains were carried on.
@@ -122,12 +123,10 @@ impl Ahead {
             unsafe { self.skip_to::<K>(packets, self.first + CHAINS, one_time, chains) };
             return;
         }
-        let count = packets.len() - self.first;
-        let done = self.next;
         self.next = (self.blocks_max - self.blocks).min(K::CHAIN_BLOCKS);
-        for chain in chains.0.iter_mut().take(count) {
-            chain.at = chain.at.wrapping_add(done * SUM_LEN);
-            chain.blocks = self.next;
+        chains.blocks = self.next;
+        for (chain, packet) in chains.chains.iter_mut().zip(&packets[self.first..]) {
+            chain.at = packet.dst.wrapping_add(self.blocks * SUM_LEN);
         }
     }
 
@@ -159,12 +158,12 @@ impl Ahead {
 /// # Safety
 /// The one-time keys are initialised.
 #[inline(never)]
-unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<Block>], blocks: usize) {
-    for (chain, (packet, block)) in chains.0.iter_mut().zip(packets.iter().zip(one_time)) {
+unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<Block>]) {
+    for (chain, (packet, block)) in chains.chains.iter_mut().zip(packets.iter().zip(one_time)) {
         // SAFETY: the caller's.
         let block = unsafe { block.assume_init_ref() };
         let (r, s) = multiplier(block);
-        *chain = Chain { r, s, at: packet.dst, blocks, ..Chain::IDLE };
+        *chain = Chain { r, s, at: packet.dst, ..Chain::IDLE };
     }
 }
 
@@ -174,7 +173,7 @@ unsafe fn fill(chains: &mut Chains, packets: &[Packet], one_time: &[MaybeUninit<
 /// As [`fill`].
 #[inline(never)]
 unsafe fn empty(chains: &mut Chains, one_time: &mut [MaybeUninit<Block>]) {
-    for (chain, block) in chains.0.iter_mut().zip(one_time) {
+    for (chain, block) in chains.chains.iter_mut().zip(one_time) {
         // SAFETY: the caller's.
         let block = unsafe { block.assume_init_mut() };
         for (i, word) in chain.sum.into_iter().enumerate() {

@@ -128,19 +128,27 @@ pub(crate) struct Chain {
     pub(crate) s: u64,
     /// Where the blocks lie.
     pub(crate) at: *const u8,
-    /// How many they are; the kernel may leave here what it likes.
-    pub(crate) blocks: usize,
+    /// The kernel's own.
+    pub(crate) scratch: u64,
 }
 
 impl Chain {
     /// A chain that sums up nothing.
-    pub(crate) const IDLE: Self = Self { sum: [0; 3], r: [0; 2], s: 0, at: NOTHING.as_ptr(), blocks: 0 };
+    pub(crate) const IDLE: Self = Self { sum: [0; 3], r: [0; 2], s: 0, at: NOTHING.as_ptr(), scratch: 0 };
 }
 
 /// All chains of a call.
 #[repr(C, align(256))]
 #[derive(Clone, Copy)]
-pub(crate) struct Chains(pub(crate) [Chain; CHAINS]);
+pub(crate) struct Chains {
+    pub(crate) chains: [Chain; CHAINS],
+    /// By how many blocks those that do not idle are carried on.
+    pub(crate) blocks: usize,
+}
+
+impl Chains {
+    pub(crate) const IDLE: Self = Self { chains: [Chain::IDLE; CHAINS], blocks: 0 };
+}
 
 /// Bytes to be laid into a block: byte 0 belongs at `offset`, which may be before the block or behind it.
 #[derive(Clone, Copy)]
@@ -221,7 +229,7 @@ pub(crate) trait Kernel: Copy + Sync {
     fn beside(blocks: usize) -> usize;
 
     /// Makes [`BLOCKS`] blocks, or the first [`BLOCKS_FEW`] if the group says so. Unless it does, every chain is carried on,
-    /// too: by [`Kernel::CHAIN_BLOCKS`] or, at the end of what is [`Kernel::beside`], fewer, all by as many; or idles.
+    /// too: by [`Kernel::CHAIN_BLOCKS`] or, at the end of what is [`Kernel::beside`], fewer; or idles.
     ///
     /// # Safety
     /// Of the lanes that are made, every `src` can be read and every `dst` written for 64 bytes; destinations do not overlap, nor does one overlap a

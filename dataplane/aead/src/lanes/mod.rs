@@ -34,7 +34,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{optimization_barrier, zeroize_stack};
 
 use crate::batch::{BATCH_MAX, Key, OpenDesc, SealDesc, SealInPlaceDesc};
-use crate::lanes::kernel::{BLOCKS, Block, CHAINS, Chain, Chains, Kernel, SUMS, Tags};
+use crate::lanes::kernel::{BLOCKS, Block, Chains, Kernel, SUMS, Tags};
 use crate::lanes::mac::{Desk, Message};
 use crate::lanes::packet::{Bytes, Packet};
 use crate::lanes::stream::Stream;
@@ -68,7 +68,7 @@ impl<K: Kernel> Secrets<K> {
         Self {
             one_time: [MaybeUninit::uninit(); BATCH_MAX],
             slots: [Block::ZERO; BLOCKS],
-            chains: Chains([Chain::IDLE; CHAINS]),
+            chains: Chains::IDLE,
             desk: Desk::new(),
             used,
         }
@@ -86,7 +86,7 @@ impl<K: Kernel> Drop for Secrets<K> {
     fn drop(&mut self) {
         self.one_time[..self.used].fill(MaybeUninit::new(Block::ZERO));
         self.slots = [Block::ZERO; BLOCKS];
-        self.chains = Chains([Chain::IDLE; CHAINS]);
+        self.chains = Chains::IDLE;
         self.desk = Desk::new();
         optimization_barrier(self);
         // The frames of the kernels lay below, with what they spilled.

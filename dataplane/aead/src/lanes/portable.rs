@@ -95,15 +95,15 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// # Safety
-/// The chain's blocks can be read.
-unsafe fn carry_on(chain: &mut Chain) {
+/// So many blocks can be read where the chain is.
+unsafe fn carry_on(chain: &mut Chain, blocks: usize) {
     let [h0, h1, h2] = chain.sum;
     // Limbs of 26 bits; what is above 2^130 stays in the last.
     let mut h = limbs(h0, h1);
     h[4] += h2 << 24;
     let r = limbs(chain.r[0], chain.r[1]);
     assert_eq!(chain.s, chain.r[1] / 4 * 5);
-    for block in 0..chain.blocks {
+    for block in 0..blocks {
         // SAFETY: the caller's.
         let bytes = unsafe { chain.at.add(16 * block).cast::<[u8; 16]>().read() };
         let mut number = limbs(word(&bytes, 0), word(&bytes, 1));
@@ -154,9 +154,9 @@ impl Kernel for Portable {
             }
         }
         if !group.few {
-            for chain in &mut chains.0 {
+            for chain in &mut chains.chains {
                 // SAFETY: the caller's.
-                unsafe { carry_on(chain) };
+                unsafe { carry_on(chain, chains.blocks) };
             }
         }
     }

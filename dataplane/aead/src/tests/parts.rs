@@ -6,7 +6,7 @@ use core::arch::x86_64::_rdtsc;
 use core::hint::black_box;
 
 use super::*;
-use crate::lanes::kernel::{BLOCKS, Block, CHAINS, Chain, Chains, Group, Kernel, Marks, SUMS};
+use crate::lanes::kernel::{BLOCKS, Block, Chains, Group, Kernel, Marks, SUMS};
 
 /// Cycles of the time stamp counter for one call, the least of many.
 fn least(mut call: impl FnMut()) -> f64 {
@@ -53,7 +53,8 @@ fn parts<K: Kernel>() {
         group.src[lane] = base.wrapping_add(8_192 + lane * 64 + 8);
         group.dst[lane] = base.wrapping_add(lane * 64 + 16);
     }
-    let mut chains = Chains([Chain::IDLE; CHAINS]);
+    let mut chains = Chains::IDLE;
+    chains.blocks = K::CHAIN_BLOCKS;
     for runs in [1, 2, 32] {
         group.count = 0;
         for run in 0..runs {

@@ -6,8 +6,8 @@
 
 use super::*;
 use crate::lanes::kernel::{
-    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CHAIN_BLOCKS_MAX, CHAINS, Chain, Chains, Group, Kernel, Lengths,
-    MARK, Marks, Part, STEP_BLOCKS, SUM_LEN, SUMS, Tags,
+    BLOCK_LEN, BLOCKS, BLOCKS_FEW, Block, CHAIN_BLOCKS_MAX, CHAINS, Chains, Group, Kernel, Lengths, MARK,
+    Marks, Part, STEP_BLOCKS, SUM_LEN, SUMS, Tags,
 };
 use crate::lanes::portable::Portable;
 
@@ -64,7 +64,7 @@ fn chacha<K: Kernel>() {
         // SAFETY: as above; the processor was asked.
         unsafe { K::chacha(&keys, &group, &mut got_chains) };
         assert_eq!(got, want, "{} round {round}", K::LABEL);
-        for (got, want) in got_chains.0.iter().zip(&want_chains.0) {
+        for (got, want) in got_chains.chains.iter().zip(&want_chains.chains) {
             assert!(got.sum[2] <= 4);
             assert_eq!(modulo(got.sum), modulo(want.sum), "{} round {round}", K::LABEL);
         }
@@ -73,15 +73,14 @@ fn chacha<K: Kernel>() {
 
 /// Chains over parts of a text, with any sums and multipliers, some of them at limits.
 fn chains(random: &mut Random, text: &[u8], blocks: usize) -> Chains {
-    let mut chains = Chains([Chain::IDLE; CHAINS]);
-    for chain in &mut chains.0 {
+    let mut chains = Chains { blocks, ..Chains::IDLE };
+    for chain in &mut chains.chains {
         let words = edgy(random, 40);
         let word = |at: usize| u64::from_le_bytes(words[8 * at..8 * at + 8].try_into().unwrap());
         chain.sum = [word(0), word(1), word(2) % 5];
         chain.r = [word(3) & 0x0fff_fffc_0fff_ffff, word(4) & 0x0fff_fffc_0fff_fffc];
         chain.s = chain.r[1] / 4 * 5;
         chain.at = text[random.below(text.len() - CHAIN_BLOCKS_MAX * SUM_LEN)..].as_ptr();
-        chain.blocks = blocks;
     }
     chains
 }
