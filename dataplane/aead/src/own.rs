@@ -4,8 +4,10 @@
 //! lines `in turns`, release profile, fat LTO) on one core of a Zen 4, or by the same loop without the library's stand-in.
 //!
 //! What is missed. The aim is 2.2 times ring at 1,420 bytes: AVX-512 reaches 2.08 sealing and 1.91 opening 44 packets, 1.97 and 1.75
-//! of 16; and 1.25 times ring by AVX2, which reaches 1.10 and 1.01 of 44. Batches of 16 have less than batches of 44 to hide
-//! Poly1305 behind: opening, the sums of the first 8 packets; sealing, the last 8's.
+//! of 16; and 1.25 times ring by AVX2, which reaches 1.34 and 1.23 of 44, 1.22 and 1.09 of 16. Batches of 16 have less than
+//! batches of 44 to hide Poly1305 behind: opening, the sums of the first 8 packets; sealing, the last 8's. Keystream of the
+//! first 8 made into scratch beside their own sums would save 3 % at most by the figures below, for a second pass over them;
+//! groups of four packets' blocks, so that sums begin sooner, would save 4 % and cost as much for their pointers and nonces.
 //!
 //! Of a packet of 1,420 bytes, sealed among 44 by AVX-512, in cycles (364 to 369 ns, taken to be 1,365: Zen 4 at 3.7 GHz; shares by
 //! `perf`, so estimates). Ports execute two 512-bit operations a cycle, multiplications by IFMA one.
@@ -29,9 +31,16 @@
 //! one of 512), byte shuffles for rotations (slower: they share a port), another order of the rounds of one state (58 instead of 60
 //! cycles).
 //!
-//! AVX2: a double round of 8 blocks, with two blocks of Poly1305 beside it, takes 53 cycles. Ports allow 32, but each waits for
-//! the one before: 36 cycles, at two for a shift or a shuffle. 16 registers hold no second state to fill the gap with. Rounds by
-//! the optimiser took as long with nothing beside them.
+//! AVX2: a double round of 8 blocks, with three blocks of Poly1305 beside it, takes 45.3 cycles, where two states of 8 take
+//! turns. Ports allow 32, and 36 is what the same instructions took when none waited for another. Of a packet of 1,420
+//! bytes, sealed among 44 in 566 ns, 2,090 cycles, rounds take 1,350, first states, transposition and output 230, the ends of
+//! sums and those that nothing hides 180, stream, slots and chains 330.
+//!
+//! Tried there, as cycles of a double round of 8 blocks: one state, 51 with up to four blocks of Poly1305, whatever the order
+//! and even with 32 registers (49); two states, a round each, 44 with two blocks, but 48 with three; a pair of quarter rounds
+//! each, 51; two states with three blocks, in 7,000 random orders, 44 to 48; with loads and stores not among the rest but
+//! before and behind it, 48; with four blocks, 50. A rotation by a shuffle waits two cycles, and so does one by two shifts.
+//! That vectors of nonces and places are only as long as a segment (both kernels): 10 % slower by AVX-512.
 
 use crate::batch::{Key, OpenDesc, SealDesc, SealInPlaceDesc};
 use crate::check::Described;
