@@ -16,6 +16,7 @@ use crate::config::{
     Backend, BackendInUse, HookMaker, Limits, Offloads, SocketHook, WORKERS_MAX, Workers, buffers,
 };
 use crate::control::{Control, ControlParts};
+use crate::controllers::Controllers;
 use crate::engine::{Engine, Shared};
 use crate::error::StartError;
 use crate::events::{self, Events};
@@ -167,8 +168,9 @@ impl Builder {
         let (event_sender, events) =
             events::channel(self.limits.events).map_err(StartError::resource("an event descriptor"))?;
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
-        // The control thread begins when the workers are there: they need to know whom to call, and it needs the outer side.
-        let (begin, begun) = sync_channel::<Box<dyn AnyOuter>>(1);
+        // The control thread begins when the workers are there: they need to know whom to call, and it needs the outer side and
+        // the controllers.
+        let (begin, begun) = sync_channel::<(Box<dyn AnyOuter>, Controllers)>(1);
         let shared = Arc::new(Shared::default());
         let parts = ControlParts {
             links: Arc::clone(&links),
@@ -183,8 +185,8 @@ impl Builder {
         };
         let control = spawn("dp-control".to_owned(), move || {
             // An error says that the engine did not start.
-            if let Ok(outer) = begun.recv() {
-                Control::new(parts, outer).run();
+            if let Ok((outer, controllers)) = begun.recv() {
+                Control::new(parts, outer).run(controllers);
             }
         })?;
         let name = dataplane_aead::Aead::name(&cipher);
@@ -224,7 +226,9 @@ impl Builder {
                 worker.run();
             })?);
         }
-        let _ = begin.send(outer);
+        let controllers =
+            Controllers::start(engine.control_thread()).map_err(StartError::resource("a thread"))?;
+        let _ = begin.send((outer, controllers));
         Ok((engine, events))
     }
 }

@@ -182,8 +182,7 @@ impl Control {
     }
 
     /// Runs until it is told to stop or the engine is gone.
-    pub(crate) fn run(mut self) {
-        let Ok(mut controllers) = Controllers::start(std::thread::current()) else { return self.stop() };
+    pub(crate) fn run(mut self, mut controllers: Controllers) {
         loop {
             let now = clock::now();
             self.node.set_wall_clock(now, clock::unix_now());
