@@ -527,7 +527,6 @@ impl Control {
         if self.shared.ended.get().is_some() {
             self.links.iter().for_each(WorkerLink::stop);
         }
-        self.events.close();
     }
 }
 

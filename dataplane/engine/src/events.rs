@@ -127,9 +127,14 @@ struct Shared {
     capacity: usize,
 }
 
-/// The engine's end.
-#[derive(Clone)]
+/// The engine's end. The stream ends with it, be it by a panic.
 pub(crate) struct EventSender(Arc<Shared>);
+
+impl Drop for EventSender {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
 
 /// The stream of events of an engine. It ends when the engine has shut down.
 pub struct Events(Arc<Shared>);
@@ -163,7 +168,7 @@ impl EventSender {
         self.wake(queue);
     }
 
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.closed = true;
         self.wake(queue);
@@ -295,7 +300,7 @@ mod tests {
         sender.missed(1);
         assert!(is_readable(&events));
         assert_eq!(events.try_next(), Some(Event::Lagged { missed: 1 }));
-        sender.close();
+        drop(sender);
         assert_eq!((events.try_next(), is_readable(&events), events.is_closed()), (None, true, true));
     }
 
