@@ -49,7 +49,6 @@ impl<A: Aead> Shard<A> {
 
     /// Does what is due, a bounded amount of it.
     pub fn handle_timeout(&mut self, now: Instant, tx: &mut impl TxSink) {
-        self.send_backlog(now, tx);
         while let Some(&(until, connection)) = self.late.front() {
             if now < until {
                 break;
@@ -63,6 +62,8 @@ impl<A: Aead> Shard<A> {
             self.fire(now, local, tx);
             self.rearm(local);
         }
+        // Last, for it fills the send arena, and what the timers send does not wait for room.
+        self.send_backlog(now, tx);
     }
 
     /// Non-empty data went out: an answer is expected (WG-42).

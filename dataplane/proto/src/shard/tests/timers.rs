@@ -1,5 +1,10 @@
 //! Keepalives, answers that do not come, and sessions that grow old.
 
+use std::sync::Arc;
+
+use dataplane_wire::SocketId;
+
+use super::pair::MemTx;
 use super::*;
 
 /// The sides and seconds of what was sent, which were all keepalives.
@@ -221,4 +226,36 @@ fn an_idle_shard_has_nothing_to_wait_for() {
     pair.handshake(A);
     pair.pass(secs(541));
     assert_eq!(pair.sides[A].shard.poll_timeout(), None);
+}
+
+#[test]
+fn what_waited_for_a_session_does_not_take_the_room_of_a_keepalive_that_is_due() {
+    let mut pair = Pair::new();
+    let other = PeerId { slot: 50, generation: 0 };
+    let tuple = FourTuple { socket: SocketId(0), remote: ([192, 0, 2, 9], 9).into(), local_ip: None };
+    let [keypair, _] = pair.keypairs(A);
+    let add = Command::AddPeer { peer: other, interface: INTERFACE, connection: 7, counters: Arc::default() };
+    let install = Command::InstallKeypair {
+        peer: other,
+        keypair: Box::new(keypair),
+        response: None,
+        keep_next: false,
+        from: tuple,
+        unix_ns: 0,
+    };
+    let path = Command::SetPath { peer: other, generation: 1, path: Some(Path::Direct(tuple)), roams: false };
+    for command in [add, path, install, Command::SetKeepalive { peer: other, interval: secs(10) }] {
+        pair.command(A, command);
+    }
+    pair.take(A);
+    pair.now += secs(11);
+    (0..100).for_each(|number| _ = pair.send(A, &udp4(1, 2, 1400, number)));
+    // Two of these datagrams, and no keepalive beside them.
+    pair.sides[A].tx = MemTx::new(2 * 1440);
+    pair.handshake(A);
+    let Side { shard, tx, .. } = &mut pair.sides[A];
+    shard.handle_timeout(pair.now, tx);
+    let sent = pair.take(A).iter().map(|datagram| (datagram.to, datagram.bytes.len())).collect::<Vec<_>>();
+    assert_eq!(sent, [(tuple.remote, 32), (pair.sides[B].address, 1440)]);
+    assert_eq!(pair.sides[A].all_drops(), []);
 }
