@@ -14,7 +14,7 @@
 //! 3. After [`HOLD`] it is let in, and has to earn it again: an address that was forged is free for a part of every second at
 //!    least, and a peer that moved there needs one datagram. Handshakes that show a cookie always come through, all others too
 //!    unless they are what it was shunned for: a peer whose session was lost with a restart of this host sends under it until it
-//!    has a new one.
+//!    has a new one. Where there are several shards, each knows its own peers only, so handshakes come through in any case.
 
 use core::hash::BuildHasher;
 use core::net::SocketAddr;

@@ -132,9 +132,11 @@ impl<A: Aead> Shard<A> {
         let (number, refused) = core::mem::take(&mut self.refused);
         let Some(meta) = metas.get(number as usize).filter(|_| refused.datagrams > 0) else { return };
         let source = Source::from(&meta.tuple);
-        if let Some(due) = self.shun.note_refused(now, source, refused)
+        if let Some(mut due) = self.shun.note_refused(now, source, refused)
             && !self.is_path(source)
         {
+            // A peer of another core may be there. Its data goes to that core, its handshakes to any.
+            due.handshakes &= self.config.cores == 1;
             self.shun.add(now, due);
         }
     }

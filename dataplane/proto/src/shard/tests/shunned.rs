@@ -84,6 +84,21 @@ fn a_source_is_shunned_for_handshakes_without_the_right_mac1_and_for_a_garbage_m
 
 // FT-10
 #[test]
+fn handshakes_of_a_shunned_source_are_kept_out_only_by_a_shard_that_knows_all_peers() {
+    for cores in [1, 2] {
+        let mut pair = Pair::new();
+        pair.sides[B].shard.config.cores = cores;
+        let mut bytes = vec![7; INITIATION_LEN];
+        bytes[..4].copy_from_slice(&[1, 0, 0, 0]);
+        flood(&mut pair, stranger(), &bytes);
+        let now = pair.now;
+        let shunned: Vec<_> = pair.sides[B].shard.shunned(now).map(|shunned| shunned.handshakes).collect();
+        assert_eq!(shunned, [cores == 1]);
+    }
+}
+
+// FT-10
+#[test]
 fn whoever_forges_a_peer_s_address_does_not_get_it_shunned() {
     let mut pair = Pair::connected();
     let kinds = refused(&mut pair);
