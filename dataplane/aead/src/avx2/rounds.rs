@@ -319,7 +319,7 @@ macro_rules! second_sum {
 ///
 /// # Safety
 /// AVX2 and BMI2; so many blocks can be read where each chain is, a multiple of [`BESIDE`] that ten double rounds have room for.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi2")]
 pub(super) unsafe fn rounds_and_sums(work: &mut Work, blocks: usize) {
     const {
