@@ -1,8 +1,9 @@
 //! What a packet costs in the shard, the cipher taken off. `cargo bench -p dataplane-benches --bench shard_alone -- [PEERS…] [super|singles]`
 //!
 //! Two shards in memory, a null cipher that only copies (its time is measured and taken off), batches as a worker has them:
-//! super-packets of 44 segments of 1,420 bytes, and single packets of 64 bytes in receive calls of 64, over peers in an
-//! order that no prefetcher guesses. Prints nanoseconds per packet, the least of many rounds.
+//! super-packets of 44 segments of 1,420 bytes, and single packets of 64 bytes in receive calls of 64, over peers drawn anew
+//! for each batch. The packets themselves are the same few in all batches. Prints nanoseconds per packet, the least of many
+//! rounds.
 
 use dataplane_benches::alone::{Cost, Ends, Load};
 use dataplane_io::memory::LargePages;
@@ -28,13 +29,13 @@ fn main() {
     println!("ns per packet           |    out | less cipher |     in | less cipher");
     for peers in counts {
         let mut ends = Ends::new(peers);
-        for (name, load) in
+        for (name, mut load) in
             [("super-packets", Load::supers(peers, 200)), ("singles of 64 B", Load::singles(peers, 20_000))]
                 .into_iter()
                 .filter(|(name, _)| wanted(name))
         {
-            ends.round(&load);
-            let rounds: Vec<Cost> = (0..ROUNDS).map(|_| ends.round(&load)).collect();
+            ends.round(&mut load);
+            let rounds: Vec<Cost> = (0..ROUNDS).map(|_| ends.round(&mut load)).collect();
             let [out, out_net, back, back_net] = least(&rounds);
             println!("{peers:>7} {name:<15} | {out:>6.1} | {out_net:>11.1} | {back:>6.1} | {back_net:>11.1}");
         }

@@ -19,6 +19,8 @@ use crate::Numbers;
 const BATCH: usize = 64;
 /// Segments of a super-packet.
 pub const SEGMENTS: usize = 44;
+/// Super-packets of a batch.
+const SUPERS: usize = 4;
 const MSS: usize = 1380;
 const WG0: InterfaceId = InterfaceId(0);
 
@@ -243,73 +245,95 @@ impl Ends {
     ///
     /// # Panics
     /// Where one is lost.
-    pub fn round(&mut self, load: &Load) -> Cost {
-        let Load { packets, calls, per_call } = load;
-        let (calls, per_call) = (*calls, *per_call);
+    pub fn round(&mut self, load: &mut Load) -> Cost {
         let mut spent = [Duration::ZERO; 4];
-        let mut count = 0;
-        for batch in packets.chunks(calls) {
-            self.now += Duration::from_micros(50);
-            CIPHER.set(Duration::ZERO);
-            let start = Clock::now();
-            self.owners.clear();
-            self.routes.clear();
-            let near = &mut self.near;
-            let find = |(vnet, packet): &(_, Vec<u8>)| near.find_route(WG0, vnet, packet).expect("a route");
-            self.routes.extend(batch.iter().map(find));
-            self.owners.extend(self.routes.iter().map(|route| {
-                let owner = near.owner(route).expect("an owner").peer;
-                near.prefetch_peer(owner);
-                owner
-            }));
-            self.owners.iter().for_each(|owner| self.near.prefetch_session(*owner));
-            for (owner, (vnet, packet)) in self.owners.iter().zip(batch) {
-                let outcome = self.near.handle_packet(self.now, WG0, *owner, vnet, packet, &mut self.tx);
-                assert_eq!(outcome, Outcome::Queued);
-            }
-            self.near.flush(&mut self.tx);
-            let out = start.elapsed();
-            let out_cipher = CIPHER.replace(Duration::ZERO);
-            let (arena, metas) = (&mut self.tx.bytes, &self.tx.metas);
-            let start = Clock::now();
-            self.far.handle_datagrams(self.now, |_| WG0, arena, metas, &mut self.replies, &mut self.inbound);
-            let back = start.elapsed();
-            assert_eq!(self.inbound.packets.len(), batch.len() * per_call);
-            (self.tx.used, self.replies.used) = (0, 0);
-            self.tx.metas.clear();
-            count += batch.len() * per_call;
-            let all = [out, out - out_cipher, back, back - CIPHER.get()];
+        for _ in 0..load.batches {
+            load.address();
+            let (out, out_cipher) = self.send(load);
+            let (back, back_cipher) = self.receive(load);
+            let all = [out, out - out_cipher, back, back - back_cipher];
             spent.iter_mut().zip(all).for_each(|(sum, one)| *sum += one);
         }
-        spent.map(|time| time.as_nanos() as f64 / count as f64)
+        spent.map(|time| time.as_nanos() as f64 / load.datagrams() as f64)
+    }
+
+    /// The way out of the batch in hand: how long it took, and how long the cipher of it.
+    fn send(&mut self, load: &Load) -> (Duration, Duration) {
+        let Self { near, tx, routes, owners, now, .. } = self;
+        *now += Duration::from_micros(50);
+        CIPHER.set(Duration::ZERO);
+        let start = Clock::now();
+        routes.clear();
+        owners.clear();
+        let find = |packet: &Vec<u8>| near.find_route(WG0, &load.vnet, packet).expect("a route");
+        routes.extend(load.packets.iter().map(find));
+        owners.extend(routes.iter().map(|route| {
+            let owner = near.owner(route).expect("an owner").peer;
+            near.prefetch_peer(owner);
+            owner
+        }));
+        owners.iter().for_each(|owner| near.prefetch_session(*owner));
+        for (owner, packet) in owners.iter().zip(&load.packets) {
+            let outcome = near.handle_packet(*now, WG0, *owner, &load.vnet, packet, tx);
+            assert_eq!(outcome, Outcome::Queued);
+        }
+        near.flush(tx);
+        (start.elapsed(), CIPHER.replace(Duration::ZERO))
+    }
+
+    /// The way in, likewise.
+    fn receive(&mut self, load: &Load) -> (Duration, Duration) {
+        let Self { far, tx, replies, inbound, now, .. } = self;
+        let start = Clock::now();
+        far.handle_datagrams(*now, |_| WG0, &mut tx.bytes, &tx.metas, replies, inbound);
+        let took = start.elapsed();
+        assert_eq!(inbound.packets.len(), load.packets.len() * load.per_call);
+        (tx.used, replies.used) = (0, 0);
+        tx.metas.clear();
+        (took, CIPHER.get())
     }
 }
 
-/// Packets, how many of them a batch has, and how many datagrams each becomes.
+/// The packets of one batch, which are addressed anew for each: so that what a round reads of its own stays in the cache, and
+/// only peers are what there are many of.
 pub struct Load {
-    packets: Vec<(VnetHeader, Vec<u8>)>,
-    calls: usize,
+    packets: Vec<Vec<u8>>,
+    vnet: VnetHeader,
+    numbers: Numbers,
+    peers: usize,
+    /// Of a round.
+    batches: usize,
+    /// Datagrams that a packet becomes.
     per_call: usize,
 }
 
 impl Load {
     /// TCP super-packets, each to a peer drawn anew.
     pub fn supers(peers: u32, count: usize) -> Self {
-        let mut numbers = Numbers::new(1);
-        let packets = (0..count).map(|_| super_packet(numbers.below(peers as usize) as u32)).collect();
-        Self { packets, calls: 4, per_call: SEGMENTS }
+        let (vnet, packet) = super_packet(0);
+        Self::new(peers, vec![packet; SUPERS], vnet, count, SEGMENTS)
     }
 
     /// Packets of 64 bytes, each to a peer drawn anew.
     pub fn singles(peers: u32, count: usize) -> Self {
-        let mut numbers = Numbers::new(1);
-        let mut any = || numbers.below(peers as usize) as u32;
-        let packets = (0..count).map(|_| (VnetHeader::PLAIN, packet(any(), 64, 17))).collect();
-        Self { packets, calls: BATCH, per_call: 1 }
+        Self::new(peers, vec![packet(0, 64, 17); BATCH], VnetHeader::PLAIN, count, 1)
+    }
+
+    fn new(peers: u32, packets: Vec<Vec<u8>>, vnet: VnetHeader, count: usize, per_call: usize) -> Self {
+        let batches = count.div_ceil(packets.len());
+        Self { packets, vnet, numbers: Numbers::new(1), peers: peers as usize, batches, per_call }
     }
 
     /// How many datagrams a round sends.
     pub fn datagrams(&self) -> usize {
-        self.packets.len() * self.per_call
+        self.batches * self.packets.len() * self.per_call
+    }
+
+    fn address(&mut self) {
+        for packet in &mut self.packets {
+            let number = self.numbers.below(self.peers) as u32;
+            packet[12..16].copy_from_slice(&host(number, false));
+            packet[16..20].copy_from_slice(&host(number, true));
+        }
     }
 }

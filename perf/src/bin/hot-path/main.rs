@@ -27,13 +27,13 @@ struct Arguments {
 
 fn main() {
     let Arguments { kind, rounds } = Arguments::parse();
-    let load = match kind {
+    let mut load = match kind {
         Kind::Singles => Load::singles(PEERS, 4096),
         Kind::Supers => Load::supers(PEERS, 96),
     };
     let mut ends = Ends::new(PEERS);
     for _ in 0..rounds {
-        ends.round(&load);
+        ends.round(&mut load);
     }
     println!("{}", load.datagrams() * rounds);
 }
