@@ -250,13 +250,13 @@ impl Routes {
     /// As [`Routes::get`].
     #[inline]
     pub fn get_v4(&self, address: Ipv4Addr) -> Option<Owner> {
-        self.owner(self.longest(ROOT_V4, u128::from(address.to_bits()) << 96)?)
+        self.owner(self.longest_v4(address)?)
     }
 
     /// As [`Routes::get`].
     #[inline]
     pub fn get_v6(&self, address: Ipv6Addr) -> Option<Owner> {
-        self.owner(self.longest(ROOT_V6, address.to_bits())?)
+        self.owner(self.longest_v6(address)?)
     }
 
     /// The first step of [`Routes::get`]: finds where the owner stands, and begins to load it. For callers that have several
@@ -264,8 +264,8 @@ impl Routes {
     #[inline]
     pub fn find(&self, address: IpAddr) -> Option<Place> {
         let place = match address {
-            IpAddr::V4(address) => self.longest(ROOT_V4, u128::from(address.to_bits()) << 96),
-            IpAddr::V6(address) => self.longest(ROOT_V6, address.to_bits()),
+            IpAddr::V4(address) => self.longest_v4(address),
+            IpAddr::V6(address) => self.longest_v6(address),
         };
         if let Some(Place(Stands::At(index))) = place
             && let Some(owner) = self.values.items.get(index as usize)
@@ -284,19 +284,42 @@ impl Routes {
         }
     }
 
+    /// As [`Routes::longest_v6`], in half of the bits: no node of this family decides more than the first 32.
     #[inline]
-    fn longest(&self, root: u32, key: u128) -> Option<Place> {
+    fn longest_v4(&self, address: Ipv4Addr) -> Option<Place> {
+        let key = u64::from(address.to_bits()) << 32;
+        let six = |node: &Node| (key >> (u64::BITS + LEAD - STRIDE - u32::from(node.at))) as u32 & 0x3f;
+        let covers = |node: &Node| {
+            let differs = (node.prefix >> 64) as u64 ^ key;
+            differs & !(u64::MAX >> above(u32::from(node.at))) == 0
+        };
+        self.longest(ROOT_V4, six, covers)
+    }
+
+    #[inline]
+    fn longest_v6(&self, address: Ipv6Addr) -> Option<Place> {
+        let key = address.to_bits();
+        self.longest(ROOT_V6, |node| six_bits(key, u32::from(node.at)), |node| node.covers(key))
+    }
+
+    #[inline]
+    fn longest(
+        &self,
+        root: u32,
+        six_bits: impl Fn(&Node) -> u32,
+        covers: impl Fn(&Node) -> bool,
+    ) -> Option<Place> {
         let mut node = &self.nodes.items[root as usize];
         let mut best = None;
         loop {
-            let six = six_bits(key, u32::from(node.at));
+            let six = six_bits(node);
             let matching = node.values & MATCHES[six as usize];
             if matching != 0 {
                 best = Some((node, matching));
             }
             let Some(child) = node.child(six) else { break };
             node = &self.nodes.items[child as usize];
-            if !node.covers(key) {
+            if !covers(node) {
                 break;
             }
         }
