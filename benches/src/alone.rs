@@ -272,7 +272,7 @@ impl Ends {
             near.prefetch_peer(owner);
             owner
         }));
-        owners.iter().for_each(|owner| near.prefetch_session(*owner));
+        owners.iter().for_each(|owner| near.prefetch_counters(*owner));
         for (owner, packet) in owners.iter().zip(&load.packets) {
             let outcome = near.handle_packet(*now, WG0, *owner, &load.vnet, packet, tx);
             assert_eq!(outcome, Outcome::Queued);

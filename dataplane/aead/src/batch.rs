@@ -20,6 +20,12 @@ impl Key {
         Self(bytes)
     }
 
+    /// Takes the bytes of another key, over its own. Costs one copy, where an assignment would first erase.
+    #[inline]
+    pub fn set(&mut self, other: &Self) {
+        self.0 = other.0;
+    }
+
     /// The bytes of the key.
     pub fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.0

@@ -6,8 +6,9 @@
 //!    marks it.
 //!
 //! A bitmap is used as a ring of words: the bit of a counter never moves. When the highest counter reaches a new word, the
-//! words between are cleared, so the usable window is the bitmap less one word. The bitmap is apart from the head, so that
-//! what every packet of a session reads shares a cache line with the rest of that session.
+//! words between are cleared, so the usable window is the bitmap less one word. The word that the highest counter lies in
+//! stands in the head, and only goes to the bitmap when that counter leaves it: packets that come in order touch the bitmap
+//! once in 64, and the head shares a cache line with the rest of its session.
 
 /// Bits of the bitmap (as the Linux kernel's implementation has; WG-45).
 pub const BITMAP_BITS: u64 = 8192;
@@ -25,10 +26,13 @@ pub type Bitmap = [u64; WORDS];
 /// An empty bitmap.
 pub const EMPTY: Bitmap = [0; WORDS];
 
-/// The head of a replay window: the number after the highest counter that was accepted, 0 for none yet.
+/// The head of a replay window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
+    /// The number after the highest counter that was accepted, 0 for none yet.
     next: u64,
+    /// The word of the highest counter; what the bitmap has in its place is of no meaning.
+    newest: u64,
 }
 
 impl Replay {
@@ -37,7 +41,13 @@ impl Replay {
         self.next == 0
     }
 
-    /// Whether a packet with this counter could be new. Cost: one word of the bitmap read.
+    /// Whether a counter is judged by the bitmap, and not by the head alone.
+    #[inline]
+    pub const fn needs_bitmap(&self, counter: u64) -> bool {
+        counter / 64 < self.next.saturating_sub(1) / 64
+    }
+
+    /// Whether a packet with this counter could be new. Cost: at most one word of the bitmap read.
     #[inline]
     pub const fn may_accept(&self, bitmap: &Bitmap, counter: u64) -> bool {
         if counter >= REJECT_AFTER_MESSAGES {
@@ -46,11 +56,13 @@ impl Replay {
         if counter >= self.next {
             return true;
         }
-        self.next - 1 - counter <= WINDOW && bitmap[word(counter)] & bit(counter) == 0
+        let marked = if self.needs_bitmap(counter) { bitmap[word(counter)] } else { self.newest };
+        self.next - 1 - counter <= WINDOW && marked & bit(counter) == 0
     }
 
-    /// Marks a counter whose packet was authentic; `false` if it is not new. Cost: one word read and written, and one more
-    /// written for every 64 counters that the highest one moves on, at most all of them.
+    /// Marks a counter whose packet was authentic; `false` if it is not new. Cost: for the newest 64 counters nothing of the
+    /// bitmap; for others one word read and written; and one written for every 64 counters that the highest one moves on, at
+    /// most all of them.
     #[inline]
     pub fn accept(&mut self, bitmap: &mut Bitmap, counter: u64) -> bool {
         if !self.may_accept(bitmap, counter) {
@@ -59,7 +71,8 @@ impl Replay {
         if counter >= self.next {
             self.advance(bitmap, counter);
         }
-        bitmap[word(counter)] |= bit(counter);
+        let marked = if self.needs_bitmap(counter) { &mut bitmap[word(counter)] } else { &mut self.newest };
+        *marked |= bit(counter);
         true
     }
 
@@ -68,9 +81,13 @@ impl Replay {
     fn advance(&mut self, bitmap: &mut Bitmap, counter: u64) {
         // Before the first packet the word of counter 0 is clear like all others, so it counts as reached.
         let reached = self.next.saturating_sub(1) / 64;
-        let fresh = (counter / 64 - reached).min(WORDS as u64);
-        for step in 1..=fresh {
-            bitmap[((reached + step) % WORDS as u64) as usize] = 0;
+        let steps = counter / 64 - reached;
+        if steps > 0 {
+            bitmap[(reached % WORDS as u64) as usize] = core::mem::take(&mut self.newest);
+            // The word that is reached now is written when it is left. All of them, where the jump goes over all.
+            for step in 1..steps.min(WORDS as u64 + 1) {
+                bitmap[((reached + step) % WORDS as u64) as usize] = 0;
+            }
         }
         self.next = counter + 1;
     }

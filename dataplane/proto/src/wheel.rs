@@ -9,6 +9,7 @@
 //! upper level move down one at a time, and each move counts as work, so that one call has a bound however many share a
 //! slot. What fires is a function of what was armed when, and of nothing else.
 
+use dataplane_aead::prefetch;
 use dataplane_wire::Instant;
 
 const TICK_SHIFT: u32 = 22;
@@ -79,6 +80,14 @@ impl Wheel {
     #[inline]
     pub fn deadline(&self, name: u32) -> Instant {
         self.timers.get(name as usize).map_or(Instant::FAR, |timer| timer.deadline)
+    }
+
+    /// Begins to load a timer.
+    #[inline]
+    pub fn prefetch(&self, name: u32) {
+        if let Some(timer) = self.timers.get(name as usize) {
+            prefetch(timer);
+        }
     }
 
     /// Sets the deadline of a timer, whether it was armed or not. [`Instant::FAR`] cancels it. A name that was not made

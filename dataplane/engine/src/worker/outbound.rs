@@ -143,7 +143,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             }
             owners.push(owner);
         }
-        owners.iter().flatten().for_each(|owner| self.shard.prefetch_session(owner.peer));
+        owners.iter().flatten().for_each(|owner| self.shard.prefetch_counters(owner.peer));
         for (Read { buf, len, .. }, owner) in read.drain(..).zip(&owners) {
             match *owner {
                 Ok(Owner { core, peer }) if core == self.core => {

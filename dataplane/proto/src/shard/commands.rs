@@ -5,8 +5,9 @@ use core::time::Duration;
 use dataplane_aead::Aead;
 use dataplane_wire::{FourTuple, Instant, InterfaceId, PeerId, TxSink};
 
+use super::path::Packed;
 use super::peer::{CURRENT, NEXT, PREVIOUS, Slot};
-use super::session::{ERASE_AFTER, Sending};
+use super::session::ERASE_AFTER;
 use super::table::{LocalId, NONE};
 use super::{Interface, LATE_AFTER, LATE_MAX, Shard};
 use crate::gate::InterfaceKeys;
@@ -93,7 +94,11 @@ impl<A: Aead> Shard<A> {
     fn change_routes<T>(&mut self, id: InterfaceId, change: impl FnOnce(&mut Routes) -> T) {
         if let Some(Some(interface)) = self.interfaces.get_mut(usize::from(id.0)) {
             change(&mut interface.routes);
-            interface.epoch += 2;
+            interface.epoch = interface.epoch.wrapping_add(2).max(2);
+            if interface.epoch == 2 {
+                // After two thousand million changes epochs come again, and none may find what it did not see.
+                self.peers.all_mut().for_each(|peer| peer.source_epoch = 0);
+            }
         }
     }
 
@@ -140,11 +145,12 @@ impl<A: Aead> Shard<A> {
         let persistent = cold.keepalive != Duration::ZERO;
         let peer = self.peers.hot_mut(local);
         let first = peer.path.is_none() && path.is_some();
-        (peer.path, peer.roams) = (path, roams);
+        peer.path = path.map_or(Packed::NONE, |path| Packed::new(path.tuple()));
+        peer.roams = roams;
         if let Some(path) = path {
             self.shun.spare(Source::from(path.tuple()));
         }
-        if first && peer.staged {
+        if first && peer.sending.staged {
             self.send_staged(now, local, tx);
         }
         if first && persistent {
@@ -184,7 +190,7 @@ impl<A: Aead> Shard<A> {
         }
         self.peers.hot_mut(local).note_received(now);
         if keypair.role == Role::Initiator {
-            match self.peers.hot(local).staged {
+            match self.peers.hot(local).sending.staged {
                 true => self.send_staged(now, local, tx),
                 false => self.send_keepalive(now, local, tx),
             }
@@ -197,17 +203,25 @@ impl<A: Aead> Shard<A> {
     pub(super) fn set_slots(&mut self, now: Instant, local: LocalId, after: [Slot; 3], tx: &mut impl TxSink) {
         let before = core::mem::replace(&mut self.peers.hot_mut(local).slots, after);
         let gone = |slot: &&Slot| slot.session != NONE && !after.contains(slot);
-        if before.iter().any(|slot| gone(&slot)) {
+        let another = before[CURRENT] != after[CURRENT];
+        if another || before.iter().any(|slot| gone(&slot)) {
             // What was described with a key must be sealed before the key goes.
-            self.seal(tx);
+            self.forget_batches(tx);
         }
-        if before[CURRENT] != after[CURRENT] {
-            self.peers.hot_mut(local).sending = self.sessions.sending(after[CURRENT].session);
+        if another {
+            self.sessions.begin_sending(after[CURRENT].session, &mut self.peers.hot_mut(local).sending);
         }
         for slot in before.iter().filter(gone) {
             self.sessions.remove(slot.session);
             self.peers.cold_mut(local).retire(slot.local_index, now + LATE_AFTER);
         }
+    }
+
+    /// Seals what was described, and erases the copies of keys that were made for batches.
+    fn forget_batches(&mut self, tx: &mut impl TxSink) {
+        self.seal(tx);
+        self.sealing_keys.erase();
+        self.opening_keys.erase();
     }
 
     /// Erases all keys of a peer (WG-37).
@@ -223,12 +237,12 @@ impl<A: Aead> Shard<A> {
             (peer.keepalive_at, peer.unanswered_at) = (Instant::FAR, Instant::FAR);
             peer.another_keepalive = false;
         } else {
-            self.seal(tx);
+            self.forget_batches(tx);
             let sessions = self.peers.hot(local).slots.map(|slot| slot.session);
             for session in sessions.into_iter().filter(|&session| session != NONE) {
                 self.sessions.erase_sending(session);
             }
-            self.peers.hot_mut(local).sending = Sending::NOTHING;
+            self.peers.hot_mut(local).sending.stop();
         }
         self.peers.cold_mut(local).quiet_until = Instant::ZERO;
     }
@@ -236,14 +250,15 @@ impl<A: Aead> Shard<A> {
     /// Moves a peer that roams to where an authenticated message came from (WG-54); tells whether that is elsewhere.
     pub(super) fn move_path(&mut self, local: LocalId, from: &FourTuple) -> bool {
         let peer = self.peers.hot_mut(local);
-        if !peer.roams || matches!(&peer.path, Some(Path::Direct(tuple)) if tuple == from) {
+        if !peer.roams {
             return false;
         }
-        let elsewhere = match &peer.path {
-            Some(Path::Direct(tuple)) => (tuple.socket, tuple.remote) != (from.socket, from.remote),
-            None => true,
-        };
-        peer.path = Some(Path::Direct(*from));
+        let path = Packed::new(from);
+        if peer.path == path {
+            return false;
+        }
+        let elsewhere = !peer.path.leads_as(&path);
+        peer.path = path;
         if elsewhere {
             self.shun.spare(Source::from(from));
             self.tell_roamed(local);

@@ -9,7 +9,7 @@ use dataplane_wire::Instant;
 use super::Shard;
 use super::peer::Peers;
 use super::table::LocalId;
-use crate::messages::{Event, HandshakeCause};
+use crate::messages::{Event, HandshakeCause, Path};
 
 /// What every packet would say again is said once in this time.
 const QUIET: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ impl Mailbox {
 
     pub(super) fn poll(&mut self, peers: &mut Peers) -> Option<Event> {
         while let Some(&local) = self.peers.front() {
-            let (id, path) = (peers.hot(local).id, peers.hot(local).path);
+            let (id, path) = (peers.hot(local).id, peers.hot(local).path.tuple());
             let cold = peers.cold_mut(local);
             if let Some(local_index) = cold.confirmed.take() {
                 return Some(Event::Confirmed { peer: id, local_index });
@@ -52,7 +52,7 @@ impl Mailbox {
             if core::mem::take(&mut cold.roamed)
                 && let Some(path) = path
             {
-                return Some(Event::Roamed { peer: id, path });
+                return Some(Event::Roamed { peer: id, path: Path::Direct(path) });
             }
             cold.in_events = false;
             self.peers.pop_front();

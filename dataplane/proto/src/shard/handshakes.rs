@@ -5,10 +5,11 @@ use dataplane_wire::wireguard::{COOKIE_REPLY_LEN, Message};
 use dataplane_wire::{DropReason, FourTuple, Instant, InterfaceId, TrafficClass, TxMeta, TxSink};
 
 use super::Shard;
+use super::path::Packed;
 use super::table::{Found, LocalId};
 use crate::gate::Verdict;
 use crate::index::connection_of;
-use crate::messages::{HandshakeArrived, HandshakeBytes, Path, PeerCounters};
+use crate::messages::{HandshakeArrived, HandshakeBytes, PeerCounters};
 
 impl<A: Aead> Shard<A> {
     /// Takes a handshake message in. `bytes` is the whole of `message`.
@@ -73,7 +74,7 @@ impl<A: Aead> Shard<A> {
         if self.emit(tuple, bytes, tx) {
             self.totals.tx_handshakes += 1;
             let peer = self.peers.hot_mut(local);
-            PeerCounters::add(&peer.counters.handshake_tx_bytes, bytes.len() as u64);
+            PeerCounters::add(&peer.sending.counters.handshake_tx_bytes, bytes.len() as u64);
             peer.note_sent(now);
         }
     }
@@ -91,28 +92,25 @@ impl<A: Aead> Shard<A> {
         if retry {
             self.forget_source(local);
         }
-        match self.peers.hot(local).path {
-            Some(Path::Direct(tuple)) => self.send_handshake(now, local, &tuple, message, tx),
+        match self.peers.hot(local).path.tuple() {
+            Some(tuple) => self.send_handshake(now, local, &tuple, message, tx),
             None => self.count(DropReason::NoEndpoint),
         }
     }
 
     /// Forgets the local address that replies to a peer come from (WG-55).
     pub(super) fn forget_source(&mut self, local: LocalId) {
-        if let Some(Path::Direct(tuple)) = &mut self.peers.hot_mut(local).path {
-            tuple.local_ip = None;
-        }
+        self.peers.hot_mut(local).path.forget_local();
     }
 
     /// Forgets a local address from which the kernel refused to send: every peer that was last heard there is answered from
     /// whatever address the kernel chooses, until it is heard again (WG-55). Cold: walks all peers.
     pub fn source_refused(&mut self, tuple: &FourTuple) {
         if tuple.local_ip.is_some() {
+            let refused = Packed::new(tuple);
             for peer in self.peers.all_mut() {
-                if let Some(Path::Direct(path)) = &mut peer.path
-                    && (path.socket, path.local_ip) == (tuple.socket, tuple.local_ip)
-                {
-                    path.local_ip = None;
+                if peer.path.comes_from_as(&refused) {
+                    peer.path.forget_local();
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Hot:
 //! 1. Walk the datagrams of all trains; classify. What is no data goes its own way.
-//! 2. Data: core, connection and session by the receiver index, an array each.
+//! 2. Data: core, connection and session by the receiver index, an array each. A packet touches a cache line of its own in the
+//!    table, two of its peer, one of its session, and one of the counters that others read.
 //! 3. Refuse what cannot be good before the cipher sees it: another interface, an old session, a counter seen before.
 //! 4. Open up to 64 in place in one call.
 //! 5. Per packet whose tag was right, in order: mark the counter (the same may be there twice).
@@ -21,8 +22,7 @@ use dataplane_wire::{DropReason, Ecn, Instant, InterfaceId, RxMeta, SocketId, Tx
 use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
-use super::peer::{CURRENT, NEXT, PREVIOUS, Slot};
-use super::session::recv_key;
+use super::peer::{CURRENT, NEXT, PREVIOUS, Slot, touch};
 use super::table::{Found, LocalId, NONE};
 use super::{Arrival, Delivery, Foreign, Inbound, Shard};
 use crate::index::{connection_of, core_of};
@@ -144,7 +144,7 @@ impl<A: Aead> Shard<A> {
     /// Whether one of the peers is reached there. Walks all of them.
     #[cold]
     fn is_path(&self, source: Source) -> bool {
-        self.peers.all().any(|peer| peer.path.is_some_and(|path| Source::from(path.tuple()) == source))
+        self.peers.all().any(|peer| peer.path.tuple().is_some_and(|path| Source::from(&path) == source))
     }
 
     #[inline]
@@ -199,21 +199,35 @@ impl<A: Aead> Shard<A> {
             if let Some(peer) = self.peers.get(arrival.peer) {
                 let is_its = |slot: &&Slot| slot.local_index == arrival.index && slot.session != NONE;
                 arrival.session = peer.slots.iter().find(is_its).map_or(NONE, |slot| slot.session);
-                self.sessions.prefetch_recv(arrival.session, arrival.counter);
-                peer.touch();
+                self.sessions.prefetch(arrival.session);
             }
         }
+        let mut last = NONE;
         for arrival in &self.arrivals {
+            if arrival.peer == last {
+                continue;
+            }
+            last = arrival.peer;
             if let Some(peer) = self.peers.get(arrival.peer) {
-                peer.touch_counters();
+                touch(&peer.counters);
+                if peer.keepalive_at == Instant::FAR {
+                    self.wheel.prefetch(arrival.peer);
+                }
+                self.sessions.prefetch_window(arrival.session, arrival.counter);
             }
         }
         let mut arrivals = core::mem::take(&mut self.arrivals);
+        // A run of packets of one session names one key, which the cipher spreads once.
+        let mut last = (NONE, 0);
         arrivals.retain(|arrival| match self.refusal(now, arrival) {
             None => {
                 let &Arrival { counter, text, session, .. } = arrival;
+                if session != last.0 {
+                    let key = self.sessions.get(session).key();
+                    last = (session, self.opening_keys.set(self.opening.len(), key));
+                }
                 self.opening.push(OpenDesc {
-                    key: recv_key(session),
+                    key: last.1,
                     counter,
                     aad: Span::default(),
                     text,
@@ -247,7 +261,7 @@ impl<A: Aead> Shard<A> {
         if now >= session.expires {
             return Some(DropReason::SessionExpired);
         }
-        if !session.may_accept(arrival.counter) {
+        if !self.sessions.may_accept(arrival.session, arrival.counter) {
             let exhausted = arrival.counter >= REJECT_AFTER_MESSAGES;
             return Some(if exhausted { DropReason::CounterExhausted } else { DropReason::Replay });
         }
@@ -267,7 +281,7 @@ impl<A: Aead> Shard<A> {
         if self.opening.is_empty() {
             return;
         }
-        let opened = self.aead.open_batch(self.sessions.keys(), &[], arena, &mut self.opening);
+        let opened = self.aead.open_batch(self.opening_keys.all(), &[], arena, &mut self.opening);
         debug_assert!(opened.is_ok());
         // They are put back below: nothing between looks at them, and this leaves the rest of the shard free for use.
         let mut opening = core::mem::take(&mut self.opening);
@@ -278,7 +292,7 @@ impl<A: Aead> Shard<A> {
                 self.reject(now, arrival.meta, metas, DropReason::BadTag);
                 continue;
             }
-            if !self.sessions.get_mut(arrival.session).accept(arrival.counter) {
+            if !self.sessions.accept(arrival.session, arrival.counter) {
                 self.count(DropReason::Replay);
                 continue;
             }
@@ -346,7 +360,7 @@ impl<A: Aead> Shard<A> {
         let unix_ns = cold.next_unix_ns.saturating_add(since);
         self.peers.hot(local).counters.last_handshake_unix_ns.store(unix_ns, Ordering::Relaxed);
         self.tell_confirmed(local, slots[NEXT].local_index);
-        if self.peers.hot(local).staged {
+        if self.peers.hot(local).sending.staged {
             self.send_staged(now, local, tx);
         }
     }

@@ -11,13 +11,14 @@
 //! | `handshakes` | the gate before the node |
 //! | `timers` | keepalives, refreshes, erasure: one lazy timer per peer |
 //! | `commands`, `events` | what the node says, and what it is told |
-//! | `peer`, `session`, `table` | where all of that lies |
+//! | `peer`, `path`, `session`, `table` | where all of that lies |
 
 mod commands;
 mod events;
 mod handshakes;
 mod inbound;
 mod outbound;
+mod path;
 mod peer;
 mod session;
 mod table;
@@ -41,8 +42,8 @@ use crate::staging::Staging;
 use crate::wheel::Wheel;
 use events::Mailbox;
 use peer::Peers;
-use session::Sessions;
-use table::{LocalId, Table};
+use session::{BatchKeys, Sessions};
+use table::{LocalId, NONE, Table};
 
 pub use crate::routes::Owner;
 pub use session::{
@@ -186,8 +187,9 @@ struct Interface {
     mtu: usize,
     keys: InterfaceKeys,
     routes: Routes,
-    /// Counts the changes of the routes, in steps of two: the lowest bit tells families apart where sources are remembered.
-    epoch: u64,
+    /// Counts the changes of the routes from 2 on, in steps of two: the lowest bit tells families apart where sources are
+    /// remembered.
+    epoch: u32,
 }
 
 /// One packet of a batch that is about to be opened.
@@ -229,8 +231,12 @@ pub struct Shard<A> {
     /// Collected and not opened yet, and how the cipher is told.
     arrivals: Vec<Arrival>,
     opening: Vec<OpenDesc>,
-    /// In the send arena and not sealed yet.
+    opening_keys: BatchKeys,
+    /// In the send arena and not sealed yet. A key stands at the place of the first description that names it.
     sealing: Vec<SealInPlaceDesc>,
+    sealing_keys: BatchKeys,
+    /// Whose the last description is.
+    sealing_peer: LocalId,
     /// One train that is sealed from where its packet lies.
     train: Vec<SealDesc>,
     gather: Box<[u8]>,
@@ -267,7 +273,10 @@ impl<A: Aead> Shard<A> {
             backlog: VecDeque::new(),
             opening: Vec::with_capacity(BATCH_MAX),
             arrivals: Vec::with_capacity(BATCH_MAX),
+            opening_keys: BatchKeys::new(),
             sealing: Vec::with_capacity(BATCH_MAX),
+            sealing_keys: BatchKeys::new(),
+            sealing_peer: NONE,
             train: Vec::with_capacity(BATCH_MAX),
             gather: vec![0; outbound::GATHER_LEN].into(),
             scratch: vec![0; PACKET_MAX],

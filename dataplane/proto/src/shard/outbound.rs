@@ -21,10 +21,10 @@ use dataplane_wire::{
     DropReason, FourTuple, Instant, InterfaceId, PeerId, TrafficClass, TxFull, TxMeta, TxSink,
 };
 
-use super::session::{REKEY_AFTER_MESSAGES, send_key};
-use super::table::LocalId;
+use super::peer::touch;
+use super::table::{LocalId, NONE};
 use super::{Outcome, Shard};
-use crate::messages::{HandshakeCause, Path, PeerCounters};
+use crate::messages::{HandshakeCause, PeerCounters};
 
 /// Most segments of one train (`UDP_MAX_SEGMENTS` of Linux before 6.10).
 const TRAIN_SEGMENTS_MAX: usize = 64;
@@ -93,7 +93,6 @@ struct Load<'a> {
     meta: TxMeta,
     mtu: usize,
     local: LocalId,
-    session: u32,
 }
 
 impl Load<'_> {
@@ -118,19 +117,21 @@ impl Load<'_> {
 
 impl<A: Aead> Shard<A> {
     /// Begins to load what [`Shard::handle_packet`] reads of a peer first. For callers that have several packets at hand: for
-    /// each this, then for each [`Shard::prefetch_session`], then the packets; so the misses of all are under way at once.
+    /// each this, then for each [`Shard::prefetch_counters`], then the packets; so the misses of all are under way at once.
     #[inline]
     pub fn prefetch_peer(&self, peer: PeerId) {
         self.peers.prefetch_out(peer);
     }
 
-    /// Begins to load what the peer's record leads to: its key and its counters.
+    /// Loads what the peer's record leads to: its counters, and its timer where that will be armed.
     #[inline]
-    pub fn prefetch_session(&self, peer: PeerId) {
+    pub fn prefetch_counters(&self, peer: PeerId) {
         if let Some(local) = self.peers.find(peer) {
             let peer = self.peers.hot(local);
-            self.sessions.prefetch_send(peer.sending.session);
-            peer.touch_counters();
+            touch(&peer.sending.counters);
+            if peer.unanswered_at == Instant::FAR {
+                self.wheel.prefetch(local);
+            }
         }
     }
 
@@ -158,10 +159,10 @@ impl<A: Aead> Shard<A> {
         if self.peers.hot(local).path.is_none() {
             return self.refuse(DropReason::NoEndpoint, packets);
         }
-        if self.peers.hot(local).staged {
+        if self.peers.hot(local).sending.staged {
             // What waits goes first (WG-56).
             self.send_staged(now, local, tx);
-            if self.peers.hot(local).staged {
+            if self.peers.hot(local).sending.staged {
                 return self.stage(now, local, vnet, packets, packet);
             }
         }
@@ -187,17 +188,19 @@ impl<A: Aead> Shard<A> {
         tx: &mut impl TxSink,
     ) -> Option<Outcome> {
         let packets = plan.count();
-        let Some(Path::Direct(tuple)) = self.peers.hot(local).path else {
+        let Some(tuple) = self.peers.hot(local).path.tuple() else {
             return Some(self.refuse(DropReason::NoEndpoint, packets));
         };
-        let session = self.sendable(now, local, packets as u64)?;
+        if !self.sendable(now, local, packets as u64) {
+            return None;
+        }
         if goes_round(packet, &tuple, self.peers.hot(local).sending.remote_index) {
             return Some(self.refuse(DropReason::RoutingLoop, packets));
         }
         // Outside stands the mark that stands inside, CE too; the rest of the class stays inside (RFC 6040 §4.1; WG-53).
         let ecn = Packet::parse(packet).map_or_else(|_| Default::default(), |packet| packet.class().ecn());
         let meta = TxMeta { tuple, class: TrafficClass::ecn_only(ecn) };
-        let load = Load { plan, packet, meta, mtu, local, session };
+        let load = Load { plan, packet, meta, mtu, local };
         let full = load.datagram_len(plan.segment_len());
         if full > TRAIN_BYTES_MAX {
             return Some(self.refuse(DropReason::TxTooBig, packets));
@@ -226,21 +229,19 @@ impl<A: Aead> Shard<A> {
         Some(Outcome::Queued)
     }
 
-    /// The current session of a peer, if so many messages may be sent under it.
+    /// Whether a peer has a session under which so many messages may be sent.
     #[inline]
-    fn sendable(&self, now: Instant, local: LocalId, messages: u64) -> Option<u32> {
-        let sending = &self.peers.hot(local).sending;
-        sending.allows(now, messages).then_some(sending.session)
+    fn sendable(&self, now: Instant, local: LocalId, messages: u64) -> bool {
+        self.peers.hot(local).sending.allows(now, messages)
     }
 
     /// Step 6.
     #[inline]
     fn sent(&mut self, now: Instant, local: LocalId, bytes: u64) {
         let peer = self.peers.hot_mut(local);
-        PeerCounters::add(&peer.counters.data_tx_bytes, bytes);
+        PeerCounters::add(&peer.sending.counters.data_tx_bytes, bytes);
         peer.note_sent(now);
-        let sending = &peer.sending;
-        if now >= sending.rekey || sending.counter > REKEY_AFTER_MESSAGES {
+        if peer.sending.is_old(now) {
             self.want(now, local, HandshakeCause::Rekey);
         }
     }
@@ -286,7 +287,7 @@ impl<A: Aead> Shard<A> {
             let Some((header_len, payload)) = emitted else { return Err(TxFull) };
             let inner = header_len + payload.len();
             self.train.push(SealDesc {
-                key: send_key(load.session),
+                key: 0,
                 counter,
                 aad: Span::default(),
                 head: Span { offset: place as u32, len: header_len as u32 },
@@ -297,8 +298,8 @@ impl<A: Aead> Shard<A> {
         }
         sending.counter += segments as u64;
         train.commit();
-        let sealed =
-            self.aead.seal_batch(self.sessions.keys(), &self.gather, load.packet, tx.arena(), &self.train);
+        let keys = core::slice::from_ref(sending.key());
+        let sealed = self.aead.seal_batch(keys, &self.gather, load.packet, tx.arena(), &self.train);
         debug_assert_eq!(sealed, Ok(()));
         Ok(())
     }
@@ -319,6 +320,7 @@ impl<A: Aead> Shard<A> {
         let mut train = tx.reserve_train(&load.meta, full, segments, last)?;
         let (start, bytes) = (train.offset(), train.bytes());
         let described = self.sealing.len();
+        let key = self.sealing_key(load.local);
         let sending = &mut self.peers.hot_mut(load.local).sending;
         for (index, datagram) in bytes.chunks_mut(full).enumerate() {
             let counter = sending.counter + index as u64;
@@ -334,10 +336,11 @@ impl<A: Aead> Shard<A> {
             });
             if place.is_none() {
                 self.sealing.truncate(described);
+                self.sealing_peer = NONE;
                 return Err(TxFull);
             }
             self.sealing.push(SealInPlaceDesc {
-                key: send_key(load.session),
+                key,
                 counter,
                 aad: Span::default(),
                 text: Span { offset: (start + index * full + DATA_HEADER_LEN) as u32, len: text_len as u32 },
@@ -348,12 +351,25 @@ impl<A: Aead> Shard<A> {
         Ok(())
     }
 
+    /// Where among the keys of the batch a peer's is, for the next description.
+    #[inline]
+    fn sealing_key(&mut self, local: LocalId) -> u32 {
+        match self.sealing.last() {
+            // The cipher spreads a key once for packets that name it one behind the other.
+            Some(last) if self.sealing_peer == local => last.key,
+            _ => {
+                self.sealing_peer = local;
+                self.sealing_keys.set(self.sealing.len(), self.peers.hot(local).sending.key())
+            }
+        }
+    }
+
     /// Seals what lies in the send arena and is not sealed yet.
     pub(super) fn seal(&mut self, tx: &mut impl TxSink) {
         if self.sealing.is_empty() {
             return;
         }
-        let sealed = self.aead.seal_in_place(self.sessions.keys(), &[], tx.arena(), &self.sealing);
+        let sealed = self.aead.seal_in_place(self.sealing_keys.all(), &[], tx.arena(), &self.sealing);
         debug_assert_eq!(sealed, Ok(()));
         if sealed.is_err() {
             // A defect of ours; but plaintext leaves under no circumstances.
@@ -369,11 +385,11 @@ impl<A: Aead> Shard<A> {
 
     /// Sends an empty packet, or what waits; asks for a session where there is none.
     pub(super) fn send_keepalive(&mut self, now: Instant, local: LocalId, tx: &mut impl TxSink) {
-        let Some(Path::Direct(tuple)) = self.peers.hot(local).path else { return };
-        let Some(session) = self.sendable(now, local, 1) else {
+        let Some(tuple) = self.peers.hot(local).path.tuple() else { return };
+        if !self.sendable(now, local, 1) {
             return self.want(now, local, HandshakeCause::NoSession);
-        };
-        if self.peers.hot(local).staged {
+        }
+        if self.peers.hot(local).sending.staged {
             return self.send_staged(now, local, tx);
         }
         if self.sealing.len() == BATCH_MAX {
@@ -383,12 +399,13 @@ impl<A: Aead> Shard<A> {
         let Ok(mut train) = tx.reserve_train(&meta, DATA_OVERHEAD, 1, DATA_OVERHEAD) else {
             return self.count(DropReason::TxFull);
         };
+        let key = self.sealing_key(local);
         let sending = &mut self.peers.hot_mut(local).sending;
         if let Some(header) = train.bytes().first_chunk_mut() {
             Data::emit_header(header, sending.remote_index, sending.counter);
         }
         self.sealing.push(SealInPlaceDesc {
-            key: send_key(session),
+            key,
             counter: sending.counter,
             aad: Span::default(),
             text: Span { offset: (train.offset() + DATA_HEADER_LEN) as u32, len: 0 },
@@ -411,8 +428,8 @@ impl<A: Aead> Shard<A> {
         let queue = &mut self.peers.cold_mut(local).queue;
         let pushed = self.staging.push(queue, *vnet, packets as u32, packet);
         let staged = !queue.is_empty();
-        self.peers.hot_mut(local).staged = staged;
-        if self.sendable(now, local, 1).is_none() {
+        self.peers.hot_mut(local).sending.staged = staged;
+        if !self.sendable(now, local, 1) {
             self.want(now, local, HandshakeCause::NoSession);
         }
         match pushed {
@@ -451,7 +468,7 @@ impl<A: Aead> Shard<A> {
             };
         }
         self.scratch = scratch;
-        self.peers.hot_mut(local).staged = !self.peers.cold(local).queue.is_empty();
+        self.peers.hot_mut(local).sending.staged = !self.peers.cold(local).queue.is_empty();
     }
 
     fn remember_backlog(&mut self, local: LocalId) {
@@ -466,7 +483,7 @@ impl<A: Aead> Shard<A> {
         for _ in 0..self.backlog.len() {
             let Some(local) = self.backlog.pop_front() else { break };
             self.peers.cold_mut(local).in_backlog = false;
-            if self.peers.hot(local).staged {
+            if self.peers.hot(local).sending.staged {
                 self.send_staged(now, local, tx);
             }
             if self.peers.cold(local).in_backlog {
@@ -478,7 +495,7 @@ impl<A: Aead> Shard<A> {
     /// Drops what waits for a peer.
     pub(super) fn purge_staged(&mut self, local: LocalId) {
         let gone = self.staging.purge(&mut self.peers.cold_mut(local).queue);
-        self.peers.hot_mut(local).staged = false;
+        self.peers.hot_mut(local).sending.staged = false;
         self.count_many(DropReason::StagedPurged, gone);
     }
 }

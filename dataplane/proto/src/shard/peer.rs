@@ -1,20 +1,23 @@
 //! The peers of a shard.
 //!
 //! What every packet touches lies in one array, what timers and commands touch in another. Both are dense over the peers
-//! that live here, so that a machine of many cores does not pay for each peer on each of them: only an array of four bytes a
-//! peer leads from slots to places.
+//! that live here, so that a machine of many cores does not pay for each peer on each of them: only an array of eight bytes
+//! a peer leads from slots to places.
 
 use core::hint::black_box;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
-use dataplane_aead::prefetch;
+use dataplane_aead::{Key, prefetch};
 use dataplane_wire::{Instant, InterfaceId, PeerId};
+use zeroize::Zeroize;
 
-use super::session::Sending;
+use super::path::Packed;
+use super::session::{REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, moved, zero};
 use super::table::{LocalId, NONE};
-use crate::messages::{HandshakeCause, Path, PeerCounters};
+use crate::messages::{HandshakeCause, PeerCounters};
+use crate::replay::REJECT_AFTER_MESSAGES;
 use crate::staging::Queue;
 
 /// Session slots of a peer (WG-28).
@@ -33,12 +36,66 @@ impl Slot {
     pub(super) const EMPTY: Self = Self { local_index: 0, session: NONE };
 }
 
-/// What the packets of a peer touch, in three cache lines: the first two by packets out, all of them by packets in.
+/// What packets out touch: a cache line. What is sent under the current session.
 #[repr(C, align(64))]
+#[derive(Clone)]
+pub(super) struct Sending {
+    key: Key,
+    /// The counter of the next message.
+    pub(super) counter: u64,
+    /// Refused from here on.
+    expires: Instant,
+    pub(super) counters: Arc<PeerCounters>,
+    pub(super) remote_index: u32,
+    /// Whether we initiated, and so renew the session.
+    renews: bool,
+    /// Whether packets wait for a session or for room.
+    pub(super) staged: bool,
+}
+
+impl Sending {
+    /// Begins with the first message of a session; whether packets wait is as it was.
+    pub(super) fn begin(&mut self, key: &Key, expires: Instant, remote_index: u32, renews: bool) {
+        self.key.set(key);
+        (self.counter, self.expires) = (0, expires);
+        (self.remote_index, self.renews) = (remote_index, renews);
+    }
+
+    /// Nothing can be sent any more, and the key is erased.
+    pub(super) fn stop(&mut self) {
+        self.key.zeroize();
+        (self.counter, self.expires) = (REJECT_AFTER_MESSAGES, Instant::ZERO);
+        (self.remote_index, self.renews) = (0, false);
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether `messages` more may be sent now.
+    #[inline]
+    pub(super) fn allows(&self, now: Instant, messages: u64) -> bool {
+        now < self.expires && messages <= REJECT_AFTER_MESSAGES.saturating_sub(self.counter)
+    }
+
+    /// Whether a send asks for a new session (WG-32, WG-34).
+    #[inline]
+    pub(super) fn is_old(&self, now: Instant) -> bool {
+        // Both ages count from when the handshake began.
+        let rekey = self.expires - (REJECT_AFTER_TIME - REKEY_AFTER_TIME);
+        self.renews && now >= rekey || self.counter > REKEY_AFTER_MESSAGES
+    }
+}
+
+/// What the packets of a peer touch, in three cache lines: the first is for packets out, the second for all, the third for
+/// packets in.
+#[repr(C, align(64))]
+#[derive(Clone)]
 pub(super) struct Peer {
-    pub(super) id: PeerId,
-    /// What is sent under the current session.
     pub(super) sending: Sending,
+
+    pub(super) path: Packed,
     /// When a passive keepalive is due; far off for not at all (WG-41).
     pub(super) keepalive_at: Instant,
     /// When a handshake is due because nothing came back; far off for not at all (WG-42).
@@ -46,39 +103,21 @@ pub(super) struct Peer {
     /// When an authenticated packet last went or came (WG-43).
     pub(super) last_traversal: Instant,
 
+    /// The inner source that was found to be this peer's last.
+    pub(super) source: u128,
+    pub(super) slots: [Slot; 3],
     pub(super) counters: Arc<PeerCounters>,
-    pub(super) path: Option<Path>,
+    pub(super) id: PeerId,
+    /// The state of the routes that the source was found in; 0 for none.
+    pub(super) source_epoch: u32,
+    pub(super) interface: InterfaceId,
     pub(super) roams: bool,
     /// More data came while a passive keepalive was due already.
     pub(super) another_keepalive: bool,
-    /// Whether packets wait for a session or for room.
-    pub(super) staged: bool,
-
-    /// The inner source that was found to be this peer's last, and the state of the routes that it was found in.
-    pub(super) source: u128,
-    pub(super) source_epoch: u64,
-    pub(super) slots: [Slot; 3],
-    /// The deadline on the wheel: not later than any of the peer's.
-    pub(super) armed_at: Instant,
-    pub(super) interface: InterfaceId,
 }
 
-impl Peer {
-    /// Loads the first cache line. A load, where a hint would be dropped: processors do that when many misses are under way, and
-    /// then the packet waits for all of memory's latency alone.
-    #[inline]
-    pub(super) fn touch(&self) {
-        black_box(self.id.slot);
-    }
-
-    /// Loads what the counters are in, likewise.
-    #[inline]
-    pub(super) fn touch_counters(&self) {
-        black_box(self.counters.data_rx_bytes.load(Ordering::Relaxed));
-    }
-}
-
-const _: () = assert!(core::mem::offset_of!(Peer, counters) == 64);
+const _: () = assert!(size_of::<Sending>() == 64);
+const _: () = assert!(core::mem::offset_of!(Peer, path) == 64);
 const _: () = assert!(core::mem::offset_of!(Peer, source) == 128);
 const _: () = assert!(size_of::<Peer>() == 192);
 
@@ -139,12 +178,29 @@ impl Cold {
     }
 }
 
+/// Loads what counters are in. A load, where a hint would be dropped: processors do that when many misses are under way, and
+/// then the packet waits for all of memory's latency alone.
+#[inline]
+pub(super) fn touch(counters: &PeerCounters) {
+    black_box(counters.data_rx_bytes.load(Ordering::Relaxed));
+}
+
+/// Where a peer that lives here is found.
+#[derive(Clone, Copy)]
+struct Place {
+    /// [`NONE`] for peers of other shards.
+    local: LocalId,
+    generation: u32,
+}
+
+const NOWHERE: Place = Place { local: NONE, generation: NONE };
+
 /// All peers of a shard.
 pub(super) struct Peers {
     hot: Vec<Peer>,
     cold: Vec<Cold>,
-    /// From slots to places; [`NONE`] for peers of other shards.
-    places: Vec<u32>,
+    /// By slot.
+    places: Vec<Place>,
     free: Vec<LocalId>,
     /// What a removed peer's place points to.
     nobody: Arc<PeerCounters>,
@@ -171,17 +227,16 @@ impl Peers {
 
     #[inline]
     pub(super) fn find(&self, id: PeerId) -> Option<LocalId> {
-        let local = *self.places.get(id.slot as usize)?;
-        (self.hot.get(local as usize)?.id == id).then_some(local)
+        let place = self.places.get(id.slot as usize)?;
+        (place.generation == id.generation && place.local != NONE).then_some(place.local)
     }
 
     /// Begins to load what a packet to this peer touches first.
     #[inline]
     pub(super) fn prefetch_out(&self, id: PeerId) {
-        let place = self.places.get(id.slot as usize).and_then(|&local| self.hot.get(local as usize));
-        if let Some(peer) = place {
-            prefetch(&peer.id);
-            prefetch(&peer.counters);
+        if let Some(peer) = self.find(id).and_then(|local| self.get(local)) {
+            prefetch(&peer.sending);
+            prefetch(&peer.path);
         }
     }
 
@@ -189,16 +244,15 @@ impl Peers {
     #[inline]
     pub(super) fn prefetch_in(&self, local: LocalId) {
         if let Some(peer) = self.get(local) {
-            prefetch(&peer.slots);
-            prefetch(&peer.counters);
-            prefetch(&peer.id);
+            prefetch(&peer.source);
+            prefetch(&peer.path);
         }
     }
 
     /// Whoever lives in a slot, whatever its generation.
     pub(super) fn in_slot(&self, slot: u32) -> Option<PeerId> {
-        let local = *self.places.get(slot as usize)?;
-        Some(self.hot.get(local as usize)?.id)
+        let place = self.places.get(slot as usize)?;
+        Some(self.hot.get(place.local as usize)?.id)
     }
 
     #[inline]
@@ -251,6 +305,10 @@ impl Peers {
                 local
             }
             None => {
+                if self.hot.len() == self.hot.capacity() {
+                    // Keys move by hand, as those of sessions do.
+                    self.hot = moved(&self.hot, (self.hot.len() * 2).max(16));
+                }
                 self.hot.push(peer);
                 self.cold.push(Cold::new(connection));
                 self.hot.len() as u32 - 1
@@ -258,16 +316,16 @@ impl Peers {
         };
         let slot = id.slot as usize;
         if slot >= self.places.len() {
-            self.places.resize(slot + 1, NONE);
+            self.places.resize(slot + 1, NOWHERE);
         }
-        self.places[slot] = local;
+        self.places[slot] = Place { local, generation: id.generation };
         local
     }
 
     /// Forgets a peer; its sessions and waiting packets were removed before.
     pub(super) fn remove(&mut self, local: LocalId) {
         let slot = self.hot[local as usize].id.slot as usize;
-        self.places[slot] = NONE;
+        self.places[slot] = NOWHERE;
         self.hot[local as usize] = blank(NOBODY, InterfaceId::default(), self.nobody.clone());
         let cold = &mut self.cold[local as usize];
         let (in_events, in_backlog) = (cold.in_events, cold.in_backlog);
@@ -275,30 +333,44 @@ impl Peers {
         self.free.push(local);
     }
 
+    /// Every key that is held.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.hot.iter().map(|peer| peer.sending.key())
+    }
+
     /// Memory held, in bytes, without what counters are shared.
     pub(super) fn bytes(&self) -> usize {
         self.hot.capacity() * size_of::<Peer>()
             + self.cold.capacity() * size_of::<Cold>()
-            + (self.places.capacity() + self.free.capacity()) * size_of::<u32>()
+            + self.places.capacity() * size_of::<Place>()
+            + self.free.capacity() * size_of::<LocalId>()
     }
 }
 
 fn blank(id: PeerId, interface: InterfaceId, counters: Arc<PeerCounters>) -> Peer {
+    let sending = Sending {
+        key: zero(),
+        counter: REJECT_AFTER_MESSAGES,
+        expires: Instant::ZERO,
+        counters: Arc::clone(&counters),
+        remote_index: 0,
+        renews: false,
+        staged: false,
+    };
     Peer {
-        id,
-        sending: Sending::NOTHING,
-        slots: [Slot::EMPTY; 3],
+        sending,
+        path: Packed::NONE,
         keepalive_at: Instant::FAR,
         unanswered_at: Instant::FAR,
         last_traversal: Instant::ZERO,
-        armed_at: Instant::FAR,
-        counters,
         source: 0,
+        slots: [Slot::EMPTY; 3],
+        counters,
+        id,
         source_epoch: 0,
         interface,
         roams: false,
         another_keepalive: false,
-        staged: false,
-        path: None,
     }
 }

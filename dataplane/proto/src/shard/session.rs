@@ -1,17 +1,20 @@
 //! The sessions of a shard: keys, replay windows, and what is to be sent under them.
 //!
-//! A session has a number; its keys lie at twice that number in one dense array, as the cipher takes them; all that a packet
-//! in needs of it lies in one place with its replay window. What a packet out needs lies in the peer. Numbers are used
-//! again. All of it grows only when a session is made.
+//! A session has a number. All that a packet in needs of it is one cache line, the key included; the replay window beyond the
+//! newest counters lies apart. What a packet out needs waits in a third place until the session is the current one, and then
+//! lies in the peer. Numbers are used again. All of it grows only when a session is made.
+//!
+//! The cipher takes the keys of a batch from one array, so they are copied there, and erased there whenever a key is erased.
 
 use core::time::Duration;
 
-use dataplane_aead::{KEY_LEN, Key, prefetch};
+use dataplane_aead::{BATCH_MAX, KEY_LEN, Key, prefetch};
 use dataplane_wire::Instant;
+use zeroize::Zeroize;
 
-use super::table::NONE;
+use super::peer::Sending;
 use crate::messages::{Keypair, Role};
-use crate::replay::{self, REJECT_AFTER_MESSAGES, Replay};
+use crate::replay::{self, Replay};
 
 /// After this the initiator makes a new session when it sends (the WireGuard paper §6.1; WG-32).
 pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
@@ -28,89 +31,74 @@ pub const REFRESH_ON_RECEIVE: Duration = Duration::from_secs(180 - 10 - 5);
 /// After this, counted from the last key, all keys of a peer are erased (the WireGuard paper §6.3; WG-37).
 pub const ERASE_AFTER: Duration = Duration::from_secs(3 * 180);
 
-/// What is sent under a session: lies in the peer whose current session it is.
-#[derive(Clone, Copy)]
-pub(super) struct Sending {
-    pub(super) session: u32,
-    pub(super) remote_index: u32,
-    /// The counter of the next message.
-    pub(super) counter: u64,
-    /// Refused from here on.
-    pub(super) expires: Instant,
-    /// From here on a send asks for a new session; far off for who answered.
-    pub(super) rekey: Instant,
+/// How sending begins under a session, once it is the current one.
+#[derive(Clone)]
+struct Start {
+    key: Key,
+    expires: Instant,
+    remote_index: u32,
+    renews: bool,
 }
 
-impl Sending {
-    /// Nothing can be sent.
-    pub(super) const NOTHING: Self = Self {
-        session: NONE,
-        remote_index: 0,
-        counter: REJECT_AFTER_MESSAGES,
-        expires: Instant::ZERO,
-        rekey: Instant::FAR,
-    };
-
-    /// Whether `messages` more may be sent now.
-    #[inline]
-    pub(super) fn allows(&self, now: Instant, messages: u64) -> bool {
-        now < self.expires && messages <= REJECT_AFTER_MESSAGES.saturating_sub(self.counter)
-    }
-}
-
-/// What is received under a session: a cache line, and of the window the word that a counter lies in.
+/// What is received under a session: a cache line.
 #[repr(C, align(64))]
+#[derive(Clone)]
 pub(super) struct Session {
+    key: Key,
     /// Refused from here on.
     pub(super) expires: Instant,
     /// From here on a receipt asks for a new session, once; far off for who answered, and once it has.
     pub(super) refresh: Instant,
     replay: Replay,
-    /// How sending begins, once this is the current session.
-    sending: Sending,
-    window: replay::Bitmap,
 }
 
+const _: () = assert!(size_of::<Session>() == 64);
+
 impl Session {
-    /// Whether a counter could be new; before its tag is known.
+    /// The key that opens what comes under this session.
     #[inline]
-    pub(super) fn may_accept(&self, counter: u64) -> bool {
-        self.replay.may_accept(&self.window, counter)
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// The keys of a batch, at the places that its descriptions name.
+pub(super) struct BatchKeys(Box<[Key; BATCH_MAX]>);
+
+impl BatchKeys {
+    // tidy: at construction
+    pub(super) fn new() -> Self {
+        Self(Box::new(core::array::from_fn(|_| zero())))
     }
 
-    /// Marks a counter as used, now that its tag was right; `false` if it was used before.
+    /// Puts a key at a place of the batch, and returns that place as descriptions have it.
     #[inline]
-    pub(super) fn accept(&mut self, counter: u64) -> bool {
-        self.replay.accept(&mut self.window, counter)
+    pub(super) fn set(&mut self, place: usize, key: &Key) -> u32 {
+        self.0[place].set(key);
+        place as u32
+    }
+
+    #[inline]
+    pub(super) fn all(&self) -> &[Key] {
+        &*self.0
+    }
+
+    /// Erases all of them, since one must not be anywhere any more.
+    pub(super) fn erase(&mut self) {
+        self.0.iter_mut().for_each(Zeroize::zeroize);
     }
 }
 
 pub(super) struct Sessions {
-    keys: Vec<Key>,
     list: Vec<Session>,
+    windows: Vec<replay::Bitmap>,
+    starts: Vec<Start>,
     free: Vec<u32>,
-}
-
-/// Where the key of a session for what we send lies among the keys.
-#[inline]
-pub(super) const fn send_key(session: u32) -> u32 {
-    session * 2
-}
-
-/// Where the key of a session for what we receive lies among the keys.
-#[inline]
-pub(super) const fn recv_key(session: u32) -> u32 {
-    session * 2 + 1
 }
 
 impl Sessions {
     pub(super) fn new() -> Self {
-        Self { keys: Vec::new(), list: Vec::new(), free: Vec::new() }
-    }
-
-    #[inline]
-    pub(super) fn keys(&self) -> &[Key] {
-        &self.keys
+        Self { list: Vec::new(), windows: Vec::new(), starts: Vec::new(), free: Vec::new() }
     }
 
     #[inline]
@@ -123,49 +111,64 @@ impl Sessions {
         &mut self.list[session as usize]
     }
 
-    /// Begins to load the key that seals under a session.
+    /// Whether a counter could be new; before its tag is known.
     #[inline]
-    pub(super) fn prefetch_send(&self, session: u32) {
-        if let Some(key) = self.keys.get(session as usize * 2) {
-            prefetch(key);
-        }
+    pub(super) fn may_accept(&self, session: u32, counter: u64) -> bool {
+        self.get(session).replay.may_accept(&self.windows[session as usize], counter)
     }
 
-    /// Begins to load what opens a packet with this counter: the session, its key, and the word of its window.
+    /// Marks a counter as used, now that its tag was right; `false` if it was used before.
     #[inline]
-    pub(super) fn prefetch_recv(&self, session: u32, counter: u64) {
+    pub(super) fn accept(&mut self, session: u32, counter: u64) -> bool {
+        self.list[session as usize].replay.accept(&mut self.windows[session as usize], counter)
+    }
+
+    /// Begins to load what opens a packet.
+    #[inline]
+    pub(super) fn prefetch(&self, session: u32) {
         if let Some(found) = self.list.get(session as usize) {
             prefetch(found);
-            prefetch(replay::word_of(&found.window, counter));
-            prefetch(&self.keys[recv_key(session) as usize]);
         }
     }
 
-    /// How sending begins under a session that has become the current one.
-    pub(super) fn sending(&self, session: u32) -> Sending {
-        self.list.get(session as usize).map_or(Sending::NOTHING, |session| session.sending)
+    /// Begins to load the word of the window that judges a counter, where the session's line does not.
+    #[inline]
+    pub(super) fn prefetch_window(&self, session: u32, counter: u64) {
+        if let Some(found) = self.list.get(session as usize)
+            && found.replay.needs_bitmap(counter)
+        {
+            prefetch(replay::word_of(&self.windows[session as usize], counter));
+        }
+    }
+
+    /// Begins sending under a session that has become the current one: its key moves.
+    pub(super) fn begin_sending(&mut self, session: u32, sending: &mut Sending) {
+        match self.starts.get_mut(session as usize) {
+            Some(Start { key, expires, remote_index, renews }) => {
+                sending.begin(key, *expires, *remote_index, *renews);
+                key.zeroize();
+            }
+            None => sending.stop(),
+        }
     }
 
     /// Makes a session of a keypair. Allocates when there were never so many.
     pub(super) fn insert(&mut self, keypair: &Keypair) -> u32 {
         let initiator = keypair.role == Role::Initiator;
-        let after = |span| if initiator { keypair.begun + span } else { Instant::FAR };
         let session = self.free.pop().unwrap_or_else(|| self.grow());
         self.list[session as usize] = Session {
+            key: keypair.recv.clone(),
             expires: keypair.created + REJECT_AFTER_TIME,
-            refresh: after(REFRESH_ON_RECEIVE),
+            refresh: if initiator { keypair.begun + REFRESH_ON_RECEIVE } else { Instant::FAR },
             replay: Replay::default(),
-            sending: Sending {
-                session,
-                remote_index: keypair.remote_index,
-                counter: 0,
-                expires: keypair.begun + REJECT_AFTER_TIME,
-                rekey: after(REKEY_AFTER_TIME),
-            },
-            window: replay::EMPTY,
         };
-        self.keys[send_key(session) as usize] = keypair.send.clone();
-        self.keys[recv_key(session) as usize] = keypair.recv.clone();
+        self.windows[session as usize] = replay::EMPTY;
+        self.starts[session as usize] = Start {
+            key: keypair.send.clone(),
+            expires: keypair.begun + REJECT_AFTER_TIME,
+            remote_index: keypair.remote_index,
+            renews: initiator,
+        };
         session
     }
 
@@ -173,42 +176,60 @@ impl Sessions {
     /// opened in the same batch is still checked against it.
     pub(super) fn remove(&mut self, session: u32) {
         self.erase_sending(session);
-        self.keys[recv_key(session) as usize] = zero();
+        self.list[session as usize].key.zeroize();
         self.free.push(session);
     }
 
-    /// Erases the key for what we send; nothing may be sent under this session any more.
+    /// Erases the key for what we send, where it waits to be used.
     pub(super) fn erase_sending(&mut self, session: u32) {
-        self.keys[send_key(session) as usize] = zero();
-        self.list[session as usize].sending = Sending::NOTHING;
+        self.starts[session as usize] = nothing();
     }
 
     /// One place more. Keys move by hand: a vector that grows would leave them behind in freed memory.
     fn grow(&mut self) -> u32 {
-        if self.keys.len() + 2 > self.keys.capacity() {
-            let mut keys = Vec::with_capacity((self.keys.len() * 2).max(64));
-            keys.extend(self.keys.iter().cloned());
-            self.keys = keys;
+        let sessions = self.list.len();
+        if sessions == self.list.capacity() {
+            let more = (sessions * 2).max(64);
+            self.list = moved(&self.list, more);
+            self.starts = moved(&self.starts, more);
         }
-        self.keys.extend([zero(), zero()]);
         self.list.push(Session {
+            key: zero(),
             expires: Instant::ZERO,
             refresh: Instant::FAR,
             replay: Replay::default(),
-            sending: Sending::NOTHING,
-            window: replay::EMPTY,
         });
-        self.list.len() as u32 - 1
+        self.windows.push(replay::EMPTY);
+        self.starts.push(nothing());
+        sessions as u32
     }
 
     /// Memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.capacity() * KEY_LEN
-            + self.list.capacity() * size_of::<Session>()
+        self.list.capacity() * size_of::<Session>()
+            + self.windows.capacity() * size_of::<replay::Bitmap>()
+            + self.starts.capacity() * size_of::<Start>()
             + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// Every key that is held.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.list.iter().map(|session| &session.key).chain(self.starts.iter().map(|start| &start.key))
     }
 }
 
-fn zero() -> Key {
+/// The same items in a larger vector; those of the old one are dropped, which erases their keys.
+pub(super) fn moved<T: Clone>(items: &[T], capacity: usize) -> Vec<T> {
+    let mut larger = Vec::with_capacity(capacity);
+    larger.extend(items.iter().cloned());
+    larger
+}
+
+fn nothing() -> Start {
+    Start { key: zero(), expires: Instant::ZERO, remote_index: 0, renews: false }
+}
+
+pub(super) fn zero() -> Key {
     Key::new([0; KEY_LEN])
 }

@@ -58,7 +58,6 @@ impl<A: Aead> Shard<A> {
         }
         let mut work = TIMERS_PER_CALL;
         while let Some(local) = self.wheel.poll(now, &mut work) {
-            self.peers.hot_mut(local).armed_at = Instant::FAR;
             self.fire(now, local, tx);
             self.rearm(local);
         }
@@ -92,9 +91,7 @@ impl<A: Aead> Shard<A> {
     /// Makes sure that the wheel fires at a time or before.
     #[inline]
     pub(super) fn wake(&mut self, local: LocalId, at: Instant) {
-        let peer = self.peers.hot_mut(local);
-        if at < peer.armed_at {
-            peer.armed_at = at;
+        if at < self.wheel.deadline(local) {
             self.wheel.arm(local, at);
         }
     }

@@ -91,6 +91,23 @@ fn wg_51_a_remembered_source_is_forgotten_when_routes_change() {
 
 // WG-51
 #[test]
+fn wg_51_a_remembered_source_is_forgotten_when_the_count_of_changes_begins_again() {
+    let mut pair = Pair::connected();
+    let other = add_other(&mut pair, "10.0.0.9/32");
+    let epoch = |pair: &Pair| pair.sides[B].shard.interfaces[0].as_ref().map(|interface| interface.epoch);
+    let before = epoch(&pair);
+    assert_eq!(deliver(&mut pair, 100, &udp4(1, 2, 64, 7)).len(), 1);
+    for interface in pair.sides[B].shard.interfaces.iter_mut().flatten() {
+        interface.epoch = u32::MAX - 1;
+    }
+    while epoch(&pair) != before {
+        route(&mut pair, other, "10.0.0.1/32");
+    }
+    assert_eq!(deliver(&mut pair, 101, &udp4(1, 2, 64, 7)).len(), 0, "given to another meanwhile");
+}
+
+// WG-51
+#[test]
 fn wg_51_an_ipv6_source_that_looks_like_a_remembered_ipv4_one_is_looked_up() {
     let mut pair = Pair::connected();
     assert_eq!(deliver(&mut pair, 100, &udp4(1, 2, 64, 7)).len(), 1);

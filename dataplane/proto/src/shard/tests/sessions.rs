@@ -18,14 +18,16 @@ fn slots(pair: &Pair, side: usize) -> [Option<u8>; 3] {
 }
 
 /// What a side sends under its current session.
-fn current(pair: &mut Pair, side: usize) -> &mut session::Sending {
+fn current(pair: &mut Pair, side: usize) -> &mut peer::Sending {
     let Side { shard, peer, .. } = &mut pair.sides[side];
     let local = shard.peers.find(*peer).expect("the peer");
     &mut shard.peers.hot_mut(local).sending
 }
 
 fn keys_erased(pair: &Pair, side: usize) -> bool {
-    pair.sides[side].shard.sessions.keys().iter().all(|key| key.bytes() == &[0; 32])
+    let Shard { sessions, peers, sealing_keys, opening_keys, .. } = &pair.sides[side].shard;
+    let batches = sealing_keys.all().iter().chain(opening_keys.all());
+    sessions.keys().chain(peers.keys()).chain(batches).all(|key| key.bytes() == &[0; 32])
 }
 
 /// A data message from A under the session that is its current one now.
