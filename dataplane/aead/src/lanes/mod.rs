@@ -13,6 +13,11 @@
 //! hand ([`sums`](crate::sums) and both kernels' `rounds`) says the same of itself: its multiplications, `mulx` and
 //! `imul`, are on Intel's list of instructions whose time does not depend on their operands.
 //!
+//! One answer is open. Of 16 packets of 1,420 bytes opened by AVX2, texts of zeroes took 0.3 to 4 ns of 10,150 less than random
+//! ones (|t| of 5 to 22, in 100,000 to 150,000 rounds, on a busy machine), texts of most other bytes as long as random ones
+//! (128 like zeroes); without chains, by AVX-512 and by ring there is no difference. No jump and no address in the assembly
+//! of the chains or of their [`ends`] is made of a text or a sum, so the cause is not known.
+//!
 //! Costs: no allocation, no copy of a packet beside the cipher itself. Time and memory accesses depend on lengths, places
 //! and on whether a tag was right, never on a key or a byte of a packet.
 //!
