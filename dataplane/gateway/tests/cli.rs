@@ -85,7 +85,7 @@ fn check_says_what_is_in_a_file_or_everything_that_is_wrong_with_it() {
           [Peer]\nPublicKey = iqc4h5/rFqUtdV9eYzsqBmgwzcEHPH7gra+4S0mgXk0=\nAllowedIPs = 10.0.0.2/32\n",
     );
     let output = dataplane(&["check", &good], b"");
-    assert_eq!(out(&output), format!("{good}: interface wg0, 1 peers, 1 allowed IPs: nothing is wrong\n"));
+    assert_eq!(out(&output), format!("{good}: interface wg0, 1 peer, 1 allowed IP: nothing is wrong\n"));
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(notes.contains("others may read this file and the private key in it: chmod 600"), "{notes}");
 

@@ -478,7 +478,7 @@ fn systemd_s_resolver_is_told_of_servers_and_domains_and_forgets_them() {
     assert_eq!(told(), format!("dns up0 8.8.8.8\ndomain up0 bad.example ~.\n{set}"), "and back");
     assert_eq!(ok("cat /run/wireguard/up0.state.json"), state);
     file("8.8.8.8");
-    assert!(ok(&format!("{run} reload /run/up0.conf")).contains("addresses and routes: 1 changes"));
+    assert!(ok(&format!("{run} reload /run/up0.conf")).contains("addresses and routes: 1 change"));
     assert_eq!(told(), "dns up0 8.8.8.8\ndomain up0 ~.\n");
     ok(&format!("{run} down /run/up0.conf"));
     assert_eq!(told(), "revert up0\n");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Failure, say};
 use crate::config::{Config, KeySource, load, locate};
+use crate::text::Counted;
 
 /// Most notes of one kind: whoever has more knows by then.
 const NOTES_MAX: usize = 10;
@@ -23,10 +24,11 @@ pub(super) fn check(argument: &str) -> Result<(), Failure> {
     }
     let prefixes: usize = config.peers.iter().map(|peer| peer.allowed_ips.len()).sum();
     say(&format!(
-        "{}: interface {}, {} peers, {prefixes} allowed IPs: nothing is wrong",
+        "{}: interface {}, {}, {}: nothing is wrong",
         path.display(),
         located.interface,
-        config.peers.len()
+        Counted(config.peers.len(), "peer"),
+        Counted(prefixes, "allowed IP")
     ))
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::text::Counted;
+
 /// Most problems that are reported of one file: whoever has more starts with these.
 const PROBLEMS_MAX: usize = 20;
 
@@ -157,7 +159,7 @@ impl fmt::Display for ConfigError {
             }
         }
         if self.more > 0 {
-            write!(f, "\n{file}: and {} problems more", self.more)?;
+            write!(f, "\n{file}: and {} more", Counted(self.more, "problem"))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::tcp::Stream;
 use super::udp::Flow;
 use super::{DemoError, Options, sample};
 use crate::signals::Termination;
+use crate::text::Counted;
 use crate::uapi::DeviceStatus;
 
 /// Between two frames.
@@ -187,9 +188,9 @@ impl Lab {
         println!("  drops              {}{}", grouped(drops), reasons(&statuses));
         let cores = sample::cores().len();
         println!(
-            "  cipher {}, {} workers each. Senders, receivers, router and both gateways share {cores} cores.",
+            "  cipher {}, {} each. Senders, receivers, router and both gateways share {cores} cores.",
             statuses[0].cipher,
-            statuses[0].workers.len()
+            Counted(statuses[0].workers.len(), "worker")
         );
         Ok(())
     }

@@ -7,6 +7,7 @@ use dataplane_io::socket::{BindRequest, bind_group};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use crate::text::Counted;
 use crate::uapi::DIRECTORY;
 
 /// Descriptors of a process beside those of its workers: standard ones, logs, events, the management socket and its clients.
@@ -38,15 +39,18 @@ pub(super) fn judge_buffers((recv, send): (usize, usize), wanted: usize) -> Find
 /// How many descriptors the process may have.
 pub(super) fn open_files() -> Finding {
     let limit = getrlimit(Resource::Nofile).current;
-    judge_open_files(limit, Workers::Auto.count() as u64)
+    judge_open_files(limit, Workers::Auto.count())
 }
 
-pub(super) fn judge_open_files(limit: Option<u64>, workers: u64) -> Finding {
-    let needed = FILES_BASE + workers * FILES_PER_WORKER;
+pub(super) fn judge_open_files(limit: Option<u64>, workers: usize) -> Finding {
+    let needed = FILES_BASE + workers as u64 * FILES_PER_WORKER;
     match limit {
         Some(limit) if limit < needed => Finding::warning(
             "nofile",
-            format!("{limit} open files; {workers} workers with one interface may need {needed}"),
+            format!(
+                "{limit} open files; {} with one interface may need {needed}",
+                Counted(workers, "worker")
+            ),
             format!("`ulimit -n {needed}`, or LimitNOFILE={needed} in the unit of the service"),
         ),
         Some(limit) => Finding::ok("nofile", format!("{limit} open files")),

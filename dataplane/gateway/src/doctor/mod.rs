@@ -13,6 +13,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::text::Counted;
+
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -114,10 +116,10 @@ impl fmt::Display for Report {
                 writeln!(f, "{:<20} -> {remedy}", "")?;
             }
         }
-        let [notes, warnings, failures] =
-            [Level::Note, Level::Warning, Level::Failure].map(|l| self.count(l));
-        let checks = self.findings.len();
-        write!(f, "\n{checks} checks: {failures} failures, {warnings} warnings, {notes} notes")
+        let [failures, warnings, notes] = [Level::Failure, Level::Warning, Level::Note]
+            .map(|level| Counted(self.count(level), level.name()));
+        let checks = Counted(self.findings.len(), "check");
+        write!(f, "\n{checks}: {failures}, {warnings}, {notes}")
     }
 }
 

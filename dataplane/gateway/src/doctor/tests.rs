@@ -95,7 +95,7 @@ fn a_report_reads_the_same_for_people_and_programs() {
     let text = report.to_string();
     assert!(text.contains("b           warning  bad\n"), "{text}");
     assert!(text.contains("-> mend it\n"), "{text}");
-    assert!(text.ends_with("3 checks: 0 failures, 1 warnings, 1 notes"), "{text}");
+    assert!(text.ends_with("3 checks: 0 failures, 1 warning, 1 note"), "{text}");
     let value = report.to_json();
     assert_eq!(value["findings"][1]["remedy"], "mend it");
     assert_eq!(value["findings"][0]["remedy"], Value::Null);

@@ -13,6 +13,7 @@ use super::{Target, UpError, names};
 use crate::config::locate;
 use crate::keys::Base64;
 use crate::net::Netlink;
+use crate::text::Counted;
 use crate::uapi::{
     AllowedIp, Client, ClientError, DeviceError, DeviceSnapshot, PeerRequest, PeerSnapshot, ReplyError,
     SetRequest,
@@ -41,8 +42,8 @@ impl std::fmt::Display for Reloaded {
         let Self { peers_added, peers_removed, peers_changed, system_changes, .. } = self;
         write!(
             f,
-            "peers: {peers_added} added, {peers_removed} removed, {peers_changed} changed; addresses and routes: \
-             {system_changes} changes"
+            "peers: {peers_added} added, {peers_removed} removed, {peers_changed} changed; addresses and routes: {}",
+            Counted(*system_changes, "change")
         )?;
         if self.interface_changed { f.write_str("; key, port or mark changed") } else { Ok(()) }
     }
