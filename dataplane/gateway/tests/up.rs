@@ -296,6 +296,13 @@ fn a_reload_changes_what_differs_or_nothing() {
         assert_eq!((found, said.contains(message)), (code, true), "{said}");
         assert_eq!(state(), before, "{message}");
     }
+    // What is remembered is written aside first, and there is something in the way.
+    ok("mkdir /run/wireguard/up0.state.json.tmp");
+    write("up0", &full("").replace("10.98.0.0/16", "10.96.0.0/16"));
+    let (found, said) = sh("dataplane reload /run/up0.conf");
+    assert_eq!((found, said.contains("up0.state.json: Is a directory")), (1, true), "{said}");
+    assert_eq!(state(), before);
+    ok("rmdir /run/wireguard/up0.state.json.tmp");
     let text = full("").replace("MTU = 1380", "MTU = 1300").replace("10.98.0.0/16", "10.97.0.0/16");
     write("up0", &(text.replace("10.99.0.1/24", "10.95.0.1/24") + &other));
     let said = ok("dataplane reload /run/up0.conf");

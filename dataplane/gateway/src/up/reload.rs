@@ -96,10 +96,15 @@ pub(super) fn reload(target: &Target) -> Result<Reloaded, UpError> {
     };
     let mut system = System::open(interface, next.resolver)?;
     system.make(steps)?;
-    let set = if request == SetRequest::default() { Ok(()) } else { client.set(&request) };
-    let stored = set.map_err(|error| explain(&plan, error)).and_then(|()| next.store(run_dir, interface));
-    if let Err(error) = stored {
+    // The interface comes last: it takes all or nothing, and what it has taken cannot be taken back for what would fail behind it.
+    let stored = next.store(run_dir, interface);
+    let is_stored = stored.is_ok();
+    let mut set = || if request == SetRequest::default() { Ok(()) } else { client.set(&request) };
+    if let Err(error) = stored.and_then(|()| set().map_err(|error| explain(&plan, error))) {
         let mut errors = vec![error];
+        if is_stored {
+            errors.extend(state.store(run_dir, interface).err());
+        }
         errors.extend(system.undo());
         UpError::of(errors)?;
     }
