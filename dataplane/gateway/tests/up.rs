@@ -362,6 +362,9 @@ fn status_shows_interfaces_or_says_why_it_cannot() {
     assert_eq!((code, text.contains("top needs a terminal: use `dataplane status`")), (1, true), "{text}");
     let (code, text) = sh("setpriv --reuid=65534 --clear-groups dataplane status up0");
     assert_eq!((code, text.contains("only its owner may ask it: run as root")), (4, true), "{text}");
+    let (code, text) = sh("setpriv --reuid=65534 --clear-groups dataplane status --json");
+    let said = |name: &str| text.contains(&format!("{name}: only its owner may ask it"));
+    assert_eq!((code, said("up0"), said("other"), text.contains("schema")), (4, true, true, false), "{text}");
     ok("pkill -KILL -x dataplane; while pgrep -x dataplane; do sleep 0.02; done");
     let (code, text) = sh("dataplane status up0");
     assert_eq!(

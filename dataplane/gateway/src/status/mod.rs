@@ -82,18 +82,25 @@ impl StatusError {
 /// Shows one interface or all.
 ///
 /// # Errors
-/// [`StatusError`]. Of several interfaces, those that answer are shown, and the others told of.
+/// [`StatusError`]. Of several interfaces, those that answer are shown, and the others told of; it is an error where none does.
 pub fn main(options: &Options) -> Result<(), StatusError> {
     let run_dir = options.run_dir.run_dir.as_path();
     let mut reports = Vec::new();
     match &options.interface {
         Some(interface) => reports.push(collect_one(run_dir, interface)?),
         None => {
+            let mut failed = Vec::new();
             for interface in interfaces(run_dir)? {
                 match collect_one(run_dir, &interface) {
                     Ok(report) => reports.push(report),
-                    Err(error) => eprintln!("dataplane: {error}"),
+                    Err(error) => failed.push(error),
                 }
+            }
+            // The caller tells of the one that is returned.
+            let returned = if reports.is_empty() { failed.pop() } else { None };
+            failed.iter().for_each(|error| eprintln!("dataplane: {error}"));
+            if let Some(error) = returned {
+                return Err(error);
             }
         }
     }
