@@ -148,10 +148,11 @@ pub(super) fn steering() -> Finding {
             "sockets",
             format!("{families}: reuse-port groups, steered to the workers by a socket filter"),
         ),
-        Err(error) => Finding::warning(
+        // The sockets of several workers are not opened without it.
+        Err(error) => Finding::failure(
             "sockets",
             format!("{families}: the filter that steers datagrams to the workers was refused: {error}"),
-            "raise net.core.optmem_max with sysctl; until then one worker hands datagrams to another",
+            "raise net.core.optmem_max with sysctl; until then a gateway comes up with `--workers 1` only",
         ),
     }
 }
