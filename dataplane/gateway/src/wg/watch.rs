@@ -4,8 +4,7 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dataplane::{Event, Events, InnerSide, InterfaceError, InterfaceHandle};
@@ -36,8 +35,9 @@ pub(crate) struct Watch {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The link is up, or lies where nobody here can see it.
-    up: AtomicBool,
+    /// The link is up, or lies where nobody here can see it. Held while the sockets follow it: else who opens them because the
+    /// link was up could do so behind whoever has closed them because it is down.
+    up: Mutex<bool>,
     /// What others may know of it.
     health: Arc<Health>,
 }
@@ -88,16 +88,15 @@ impl Watch {
 
     /// The link has been set up by this program: opens the sockets without waiting for the kernel to tell of it.
     pub(super) fn link_is_up(&self, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
-        self.state.up.store(true, Ordering::Release);
-        self.state.set(true, handle)
+        let mut link = self.state.link();
+        *link = true;
+        self.state.set(&link, handle)
     }
 
     /// Opens the sockets where the link is up and they could not be opened before.
     pub(super) fn open_sockets(&self, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
-        if !self.state.up.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.state.set(true, handle)
+        let link = self.state.link();
+        if *link { self.state.set(&link, handle) } else { Ok(()) }
     }
 }
 
@@ -111,18 +110,23 @@ impl AsFd for Watch {
 impl State {
     /// The link has come up or gone down.
     fn turn(&self, up: bool, handle: &InterfaceHandle) {
-        // Release pairs with the acquire of whoever asks: it sees a link that is up no later than sockets that are open.
-        self.up.store(up, Ordering::Release);
-        match self.set(up, handle) {
+        let mut link = self.link();
+        *link = up;
+        match self.set(&link, handle) {
             // The program is about to end.
             Ok(()) | Err(InterfaceError::Stopped(_)) => {}
             Err(error) => tracing::error!("the link is up, but nothing can be received: {error}"),
         }
     }
 
-    fn set(&self, up: bool, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
-        handle.set_up(up)?.wait()??;
-        self.health.set_sockets_open(up);
+    fn link(&self) -> MutexGuard<'_, bool> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the sockets follow the link.
+    fn set(&self, link: &MutexGuard<'_, bool>, handle: &InterfaceHandle) -> Result<(), InterfaceError> {
+        handle.set_up(**link)?.wait()??;
+        self.health.set_sockets_open(**link);
         Ok(())
     }
 }
