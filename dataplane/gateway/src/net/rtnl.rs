@@ -313,7 +313,11 @@ impl Netlink {
         request.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
         loop {
-            let (answer, _) = self.socket.recv_from_full()?;
+            let (answer, _) = match self.socket.recv_from_full() {
+                // A signal handler has run: the answer is still to come.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                received => received?,
+            };
             let mut rest = answer.as_slice();
             while rest.len() >= HEADER_LEN {
                 let len = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;

@@ -163,7 +163,11 @@ impl Links {
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request.finish(self.sequence))?;
         loop {
-            let len = io::Read::read(&mut &self.socket, &mut self.answer)?;
+            let len = match io::Read::read(&mut &self.socket, &mut self.answer) {
+                // A signal handler of the program has run: the answer is still to come.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             for reply in message::replies(&self.answer[..len]) {
                 match reply {
                     // An answer to a request that timed out before.
