@@ -118,6 +118,10 @@ impl TxSink for Arena {
         self.bytes.len() - self.used
     }
 
+    fn trains_room(&self) -> usize {
+        usize::MAX
+    }
+
     fn commit(&mut self, meta: &TxMeta, offset: usize, segment_len: usize, segments: usize, last: usize) {
         self.metas.push(RxMeta {
             tuple: FourTuple { local_ip: None, ..meta.tuple },

@@ -189,11 +189,6 @@ impl TxBatch {
         let index = self.open[slot] as usize;
         self.trains.get(index).filter(|train| train.takes(meta, shape)).map(|_| index)
     }
-
-    /// Whether the tables take one more train of one piece. The extended case needs less.
-    fn tables_have_room(&self) -> bool {
-        self.trains.len() < self.trains.capacity() && self.pieces.len() < self.pieces.capacity()
-    }
 }
 
 impl TxSink for TxBatch {
@@ -205,7 +200,7 @@ impl TxSink for TxBatch {
         last_len: usize,
     ) -> Result<Train<'_, Self>, TxFull> {
         let shape = Shape { segment_len, segments, last_len };
-        if !shape.valid() || shape.len() > self.room() || !self.tables_have_room() {
+        if !shape.valid() || shape.len() > self.room() || self.trains_room() == 0 {
             return Err(TxFull);
         }
         let offset = self.used;
@@ -219,6 +214,12 @@ impl TxSink for TxBatch {
 
     fn room(&self) -> usize {
         self.run.len() - self.used
+    }
+
+    /// By the tables, as trains of one piece each. One that goes behind another needs less.
+    fn trains_room(&self) -> usize {
+        let trains = self.trains.capacity() - self.trains.len();
+        trains.min(self.pieces.capacity() - self.pieces.len())
     }
 
     fn commit(&mut self, meta: &TxMeta, offset: usize, segment_len: usize, segments: usize, last_len: usize) {

@@ -32,6 +32,9 @@ pub trait TxSink {
     /// Bytes that may still be reserved.
     fn room(&self) -> usize;
 
+    /// Trains that may still be reserved, as far as their bytes fit; `usize::MAX` where nothing but bytes limits them.
+    fn trains_room(&self) -> usize;
+
     /// Makes a reservation part of the next send, as a train of its own or behind an open one to the same destination.
     #[doc(hidden)]
     fn commit(&mut self, meta: &TxMeta, offset: usize, segment_len: usize, segments: usize, last_len: usize);

@@ -54,6 +54,8 @@ const COMMANDS_PER_TURN: usize = 128;
 const HAND_OFFS_PER_TURN: usize = 256;
 /// Room in the send arena that any command may need: a response, and what it lets go of.
 const COMMAND_ROOM: usize = 4096;
+/// Trains that are left when the arena is sent before a command, or before the timers: as many keepalives as fit the room above.
+const TRAINS_ROOM: usize = COMMAND_ROOM / 32;
 /// How often counters are published while packets move.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 /// Poller tokens from here on are inner sides; below are sockets.
@@ -189,6 +191,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
             busy |= self.read_inner_sides(now);
         }
         if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.make_room();
             self.shard.handle_timeout(now, &mut self.tx);
             busy = true;
         }
@@ -243,9 +246,7 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                 // What it speaks of will be told again.
                 WorkerCommand::Proto(_) if self.standing == Standing::Orphaned => {}
                 WorkerCommand::Proto(command) => {
-                    if self.tx.room() < COMMAND_ROOM {
-                        self.send();
-                    }
+                    self.make_room();
                     self.shard.handle_command(now, command, &mut self.tx);
                 }
                 other => self.change_interfaces(other),
@@ -306,6 +307,13 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                 drop(self.io.remove_socket(socket));
                 self.poll_sockets();
             }
+        }
+    }
+
+    /// Sends now where the arena is nearly full.
+    fn make_room(&mut self) {
+        if self.tx.room() < COMMAND_ROOM || self.tx.trains_room() < TRAINS_ROOM {
+            self.send();
         }
     }
 

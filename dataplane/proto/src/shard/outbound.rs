@@ -210,6 +210,10 @@ impl<A: Aead> Shard<A> {
             return Some(Outcome::Blocked);
         }
         let per_train = TRAIN_SEGMENTS_MAX.min(TRAIN_BYTES_MAX / full);
+        // All of a super-packet, or nothing: what finds no room behind its first train would be lost.
+        if packets > per_train && tx.trains_room() < packets.div_ceil(per_train) {
+            return Some(Outcome::Blocked);
+        }
         let mut first = 0;
         while first < packets {
             let segments = per_train.min(packets - first);

@@ -8,6 +8,7 @@
 use core::time::Duration;
 
 use dataplane_aead::Aead;
+use dataplane_wire::wireguard::DATA_OVERHEAD;
 use dataplane_wire::{Instant, TxSink};
 
 use super::Shard;
@@ -47,7 +48,8 @@ impl<A: Aead> Shard<A> {
         [self.wheel.next_deadline(), late].into_iter().flatten().min()
     }
 
-    /// Does what is due, a bounded amount of it.
+    /// Does what is due, a bounded amount of it, and as far as the send arena has room: what is left waits for the next call, which
+    /// the caller makes with an arena that has been sent.
     pub fn handle_timeout(&mut self, now: Instant, tx: &mut impl TxSink) {
         while let Some(&(until, connection)) = self.late.front() {
             if now < until {
@@ -57,7 +59,9 @@ impl<A: Aead> Shard<A> {
             self.late.pop_front();
         }
         let mut work = TIMERS_PER_CALL;
-        while let Some(local) = self.wheel.poll(now, &mut work) {
+        // Each sends one datagram at most, or what waits for its peer, which may take all the room there is.
+        while tx.trains_room() > 0 && tx.room() >= DATA_OVERHEAD {
+            let Some(local) = self.wheel.poll(now, &mut work) else { break };
             self.fire(now, local, tx);
             self.rearm(local);
         }

@@ -54,6 +54,10 @@ impl TxSink for Arena {
         ROOM - self.used
     }
 
+    fn trains_room(&self) -> usize {
+        usize::MAX
+    }
+
     fn commit(&mut self, meta: &TxMeta, offset: usize, len: usize, n: usize, last: usize) {
         self.trains.push((*meta, offset, len, len * (n - 1) + last));
     }

@@ -40,6 +40,10 @@ impl TxSink for Sink {
         usize::MAX
     }
 
+    fn trains_room(&self) -> usize {
+        usize::MAX
+    }
+
     fn commit(&mut self, meta: &TxMeta, offset: usize, len: usize, n: usize, last: usize) {
         self.trains.push((*meta, offset, len, len * (n - 1) + last));
     }

@@ -75,6 +75,19 @@ fn en_4_a_train_has_at_most_64_segments_and_65507_bytes_and_only_its_last_is_sho
 }
 
 #[test]
+fn a_super_packet_of_several_trains_waits_until_there_is_room_for_all_of_them() {
+    let mut pair = Pair::connected();
+    pair.sides[A].tx.trains_max = 2;
+    let (vnet, packet) = tcp_super(1, 2, 1380 * 47, 1380, Ecn::NotEct);
+    assert_eq!(pair.send(A, &udp4(1, 2, 64, 7)), Outcome::Queued);
+    assert_eq!(pair.send_super(A, &vnet, &packet), Outcome::Blocked);
+    assert_eq!(pair.take(A).len(), 1);
+    assert_eq!(pair.send_super(A, &vnet, &packet), Outcome::Queued);
+    assert_eq!(pair.take(A).len(), 47);
+    assert_eq!(pair.sides[A].all_drops(), []);
+}
+
+#[test]
 fn single_packets_up_to_what_a_datagram_holds_pass_and_longer_ones_are_counted() {
     let mut pair = Pair::connected();
     for len in [9000, 65_475] {

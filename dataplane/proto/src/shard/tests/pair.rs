@@ -26,6 +26,7 @@ pub(super) struct MemTx {
     arena: Vec<u8>,
     used: usize,
     trains: Vec<(TxMeta, usize, usize, usize, usize)>,
+    pub(super) trains_max: usize,
 }
 
 /// A datagram on its way.
@@ -40,7 +41,7 @@ pub(super) struct Datagram {
 
 impl MemTx {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { arena: vec![0xaa; capacity], used: 0, trains: Vec::new() }
+        Self { arena: vec![0xaa; capacity], used: 0, trains: Vec::new(), trains_max: usize::MAX }
     }
 
     /// Lengths of the segments of each train: count, full length, last length.
@@ -76,7 +77,7 @@ impl TxSink for MemTx {
     ) -> Result<Train<'_, Self>, TxFull> {
         let len = segment_len * (segments - 1) + last_len;
         assert!((1..=64).contains(&segments) && len <= 65_507 && last_len >= 1 && last_len <= segment_len);
-        if len > self.room() {
+        if len > self.room() || self.trains_room() == 0 {
             return Err(TxFull);
         }
         let offset = self.used;
@@ -90,6 +91,10 @@ impl TxSink for MemTx {
 
     fn room(&self) -> usize {
         self.arena.len() - self.used
+    }
+
+    fn trains_room(&self) -> usize {
+        self.trains_max - self.trains.len()
     }
 
     fn commit(&mut self, meta: &TxMeta, offset: usize, len: usize, segments: usize, last: usize) {

@@ -229,24 +229,57 @@ fn an_idle_shard_has_nothing_to_wait_for() {
 }
 
 #[test]
+fn timers_for_which_the_send_arena_has_no_room_wait_for_the_next_call() {
+    for (bytes, trains_max) in [(1 << 16, 1), (40, usize::MAX)] {
+        let mut pair = Pair::new();
+        let other = PeerId { slot: 50, generation: 0 };
+        let tuple = FourTuple { socket: SocketId(0), remote: ([192, 0, 2, 9], 9).into(), local_ip: None };
+        pair.handshake(A);
+        add_peer(&mut pair, other, tuple);
+        let first = pair.sides[A].peer;
+        for peer in [first, other] {
+            pair.command(A, Command::SetKeepalive { peer, interval: secs(10) });
+        }
+        pair.take(A);
+        pair.now += secs(11);
+        pair.sides[A].tx = MemTx::new(bytes);
+        pair.sides[A].tx.trains_max = trains_max;
+        let mut sent = Vec::new();
+        for _ in 0..2 {
+            let Side { shard, tx, .. } = &mut pair.sides[A];
+            assert!(shard.poll_timeout().is_some_and(|due| due <= pair.now));
+            shard.handle_timeout(pair.now, tx);
+            sent.extend(pair.take(A).iter().map(|datagram| (datagram.to, datagram.bytes.len())));
+        }
+        sent.sort_unstable();
+        let mut expected = [(tuple.remote, 32), (pair.sides[B].address, 32)];
+        expected.sort_unstable();
+        assert_eq!(sent, expected);
+        assert_eq!(pair.sides[A].all_drops(), []);
+    }
+}
+
+/// Another peer of side A, with a session and a path.
+fn add_peer(pair: &mut Pair, peer: PeerId, tuple: FourTuple) {
+    let [keypair, _] = pair.keypairs(A);
+    let keypair = Box::new(keypair);
+    let (response, keep_next) = (None, false);
+    for command in [
+        Command::AddPeer { peer, interface: INTERFACE, connection: 7, counters: Arc::default() },
+        Command::SetPath { peer, generation: 1, path: Some(Path::Direct(tuple)), roams: false },
+        Command::InstallKeypair { peer, keypair, response, keep_next, from: tuple, unix_ns: 0 },
+    ] {
+        pair.command(A, command);
+    }
+}
+
+#[test]
 fn what_waited_for_a_session_does_not_take_the_room_of_a_keepalive_that_is_due() {
     let mut pair = Pair::new();
     let other = PeerId { slot: 50, generation: 0 };
     let tuple = FourTuple { socket: SocketId(0), remote: ([192, 0, 2, 9], 9).into(), local_ip: None };
-    let [keypair, _] = pair.keypairs(A);
-    let add = Command::AddPeer { peer: other, interface: INTERFACE, connection: 7, counters: Arc::default() };
-    let install = Command::InstallKeypair {
-        peer: other,
-        keypair: Box::new(keypair),
-        response: None,
-        keep_next: false,
-        from: tuple,
-        unix_ns: 0,
-    };
-    let path = Command::SetPath { peer: other, generation: 1, path: Some(Path::Direct(tuple)), roams: false };
-    for command in [add, path, install, Command::SetKeepalive { peer: other, interval: secs(10) }] {
-        pair.command(A, command);
-    }
+    add_peer(&mut pair, other, tuple);
+    pair.command(A, Command::SetKeepalive { peer: other, interval: secs(10) });
     pair.take(A);
     pair.now += secs(11);
     (0..100).for_each(|number| _ = pair.send(A, &udp4(1, 2, 1400, number)));
