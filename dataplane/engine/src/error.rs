@@ -80,7 +80,7 @@ pub(crate) fn files_limit(error: &io::Error) -> Option<u64> {
     is_it.then(|| rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
-/// Why a request about an interface failed. Nothing of it was done.
+/// Why a request about an interface failed. Nothing of it was done, but for what [`InterfaceError::Io`] says.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterfaceError {
@@ -148,7 +148,8 @@ pub enum InterfaceError {
     /// No such peer: it was removed.
     #[error("the peer was removed")]
     NoPeer,
-    /// Anything else that the kernel refused.
+    /// Anything else that the kernel refused. Where a worker could not use another port's sockets or another inner side, the old
+    /// ones are closed by then, and the interface is without either: it is down, or has no inner side.
     #[error("the kernel refused: {0}")]
     Io(io::Error),
 }

@@ -158,7 +158,8 @@ impl InterfaceHandle {
     /// [`Event::InterfaceGone`]: crate::Event::InterfaceGone
     ///
     /// # Errors
-    /// [`Stopped`]; the answer says why the inner side could not be opened, and the old one stays.
+    /// [`Stopped`]; the answer says why the inner side could not be opened, and the old one stays. Where it is
+    /// [`InterfaceError::Io`] because a worker could not poll the new one, there is none.
     pub fn set_inner(
         &self,
         inner: InnerSide,

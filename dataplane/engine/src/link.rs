@@ -3,8 +3,9 @@
 //! Commands are never lost: who cannot push one keeps it and tries again. What strangers or other cores send is dropped and
 //! counted when its queue is full.
 
+use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::Thread;
 
 use dataplane_io::Buf;
@@ -44,9 +45,9 @@ pub(crate) enum WorkerCommand {
     /// Dropped when all commands before it have taken effect.
     Fence { _done: Fence },
     /// The inner side of an interface. One that is not `readable` is only written: another worker reads the same queue.
-    AddInner { interface: InterfaceId, inner: Box<dyn Inner + Send>, readable: bool },
+    AddInner { interface: InterfaceId, inner: Box<dyn Inner + Send>, readable: bool, refusals: Refusals },
     /// This worker's members of the reuse-port groups of an interface.
-    AddSockets { socket: SocketId, sockets: Vec<AnySocket> },
+    AddSockets { socket: SocketId, sockets: Vec<AnySocket>, refusals: Refusals },
     /// Let go of the sockets of an interface. The control thread holds a duplicate of each, so that they close together when it
     /// drops those: members of a reuse-port group must not go one by one.
     RemoveSockets { socket: SocketId, _done: Arc<DropSignal> },
@@ -59,6 +60,9 @@ pub(crate) enum WorkerCommand {
     /// Let go of this when nothing waits any more, or at the deadline.
     Drain(Drain),
 }
+
+/// Where a worker says why it has not added what it was given. That all of them are dropped says that there is no more to say.
+pub(crate) type Refusals = mpsc::Sender<io::Error>;
 
 /// A wish to be told when nothing waits any more.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Interfaces on the control thread: their devices and sockets, opened as a whole or not at all.
 
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant as StdInstant};
 
 use dataplane_io::inner::Inner;
@@ -107,9 +107,11 @@ impl Control {
         self.interfaces.insert(id, opened);
         let controller = controller.unwrap_or_else(|| Box::new(Fixed::new()));
         controllers.send(ToControllers::Set(id, controller));
-        self.give_inner(id, queues);
-        if let Some(group) = group {
-            self.adopt(id, group);
+        let given =
+            self.give_inner(id, queues).and_then(|()| group.map_or(Ok(()), |group| self.adopt(id, group)));
+        if let Err(error) = given {
+            self.remove_interface(id, controllers)?;
+            return Err(error);
         }
         Ok((id, name))
     }
@@ -168,18 +170,26 @@ impl Control {
         Ok(sockets)
     }
 
-    /// Gives the sockets of a group to the workers, and lets the peers be reached.
-    fn adopt(&mut self, id: InterfaceId, sockets: AnySockets) {
-        let Some(opened) = self.interfaces.get_mut(&id) else { return };
+    /// Gives the sockets of a group to the workers, and lets the peers be reached. Where a worker cannot use its own, all are
+    /// closed again, and the interface is down.
+    fn adopt(&mut self, id: InterfaceId, sockets: AnySockets) -> Result<(), InterfaceError> {
+        let opened = self.interfaces.get_mut(&id).ok_or(InterfaceError::Unknown)?;
         opened.bound = Some(sockets.port);
         opened.group = Some(sockets.group);
+        let (refusals, refused) = mpsc::channel();
         for (number, sockets) in sockets.members.into_iter().enumerate() {
-            let command = WorkerCommand::AddSockets { socket: SocketId(id.0), sockets };
+            let refusals = refusals.clone();
+            let command = WorkerCommand::AddSockets { socket: SocketId(id.0), sockets, refusals };
             self.give_waiting(CoreId(number as u8), command);
         }
-        let up = [NodeChange::SetUp { interface: id, up: true }];
+        drop(refusals);
+        let added = all_added(&refused);
+        if added.is_err() {
+            self.close_sockets(id);
+        }
         // The interface is there: it is in the map.
-        let _ = self.node.apply(clock::now(), &up);
+        let _ = self.node.apply(clock::now(), &[NodeChange::SetUp { interface: id, up: added.is_ok() }]);
+        added
     }
 
     /// Closes the sockets of an interface on all workers at once.
@@ -206,7 +216,7 @@ impl Control {
             (true, false) => {
                 let (hook, port, mark) = (opened.socket_hook.clone(), opened.port, opened.mark);
                 let group = self.bind(id, &hook, port, mark)?;
-                self.adopt(id, group);
+                self.adopt(id, group)?;
             }
             (false, true) => {
                 self.node.apply(clock::now(), &[NodeChange::SetUp { interface: id, up: false }])?;
@@ -234,7 +244,7 @@ impl Control {
         if let Some(opened) = self.interfaces.get_mut(&id) {
             (opened.device, opened.gone) = (device, false);
         }
-        self.give_inner(id, queues);
+        self.give_inner(id, queues)?;
         Ok(name)
     }
 
@@ -251,12 +261,16 @@ impl Control {
         self.hear_of_gone();
     }
 
-    /// Gives every worker its queue of an inner side.
-    fn give_inner(&mut self, id: InterfaceId, queues: Queues) {
+    /// Gives every worker its queue of an inner side, or none where one of them cannot use its own.
+    fn give_inner(&mut self, id: InterfaceId, queues: Queues) -> Result<(), InterfaceError> {
+        let (refusals, refused) = mpsc::channel();
         for (number, (inner, readable)) in queues.into_iter().enumerate() {
-            let command = WorkerCommand::AddInner { interface: id, inner, readable };
+            let refusals = refusals.clone();
+            let command = WorkerCommand::AddInner { interface: id, inner, readable, refusals };
             self.give_waiting(CoreId(number as u8), command);
         }
+        drop(refusals);
+        all_added(&refused).inspect_err(|_| self.remove_inner(id))
     }
 
     pub(crate) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> Result<(), InterfaceError> {
@@ -305,7 +319,7 @@ impl Control {
         opened.mark = mark.unwrap_or(opened.mark);
         if let Some(group) = group {
             self.close_sockets(id);
-            self.adopt(id, group);
+            self.adopt(id, group)?;
         }
         Ok(peers)
     }
@@ -377,6 +391,12 @@ fn queue_ends(id: InterfaceId, sides: &[Arc<EngineSide>], workers: usize) -> Que
         (Box::new(end) as Box<dyn Inner + Send>, place < sides.len())
     };
     (0..workers).map(end).collect()
+}
+
+/// Waits until every worker has added what it was given, or one says why it has not.
+fn all_added(refused: &mpsc::Receiver<std::io::Error>) -> Result<(), InterfaceError> {
+    // A worker that takes longer adds it when it comes to it.
+    refused.recv_timeout(RELEASE_TIMEOUT).map_or(Ok(()), |error| Err(InterfaceError::Io(error)))
 }
 
 /// Waits until no worker holds it any more.

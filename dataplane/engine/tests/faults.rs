@@ -3,18 +3,25 @@
 mod common;
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use common::{PATIENCE, Site, connect, engine, event, number_of, tell, until};
 use dataplane::controller::{Input, Output};
-use dataplane::outer::{BindError, OpenRequest, Outer, OuterSockets, UdpIo, UdpOuter};
+use dataplane::inner::{GsoKind, Inner, RecvError, SendError};
+use dataplane::outer::{
+    BindError, OpenRequest, Outer, OuterOffloads, OuterSockets, PacketIo, UdpIo, UdpOuter,
+};
 use dataplane::{
-    Controller, Degradation, DropReason, EndReason, Engine, Event, Events, Hook, Offloads, PacketBatch,
-    PeerId, Workers,
+    Controller, Degradation, Depth, DropReason, EndReason, Engine, Event, Events, Hook, InnerSide, Interface,
+    InterfaceError, Offloads, PacketBatch, PeerId, Workers,
 };
 use dataplane_io::faulty::{Faulty, Schedule, SendFault};
 use dataplane_io::memory::{Class, Plan, Region};
+use dataplane_io::{ReadyToken, RecvReport, RxRing, SendReport, TxBatch};
+use dataplane_wire::{SocketId, Span};
 
 /// The kernel's sockets with faults on what they send.
 struct FaultyOuter(UdpOuter, Schedule);
@@ -28,7 +35,7 @@ impl Outer for FaultyOuter {
         Ok(Faulty::new(self.0.backend(worker)?, self.1.clone(), &region, SLABS).unwrap())
     }
 
-    fn open(&mut self, request: &OpenRequest<'_>) -> Result<OuterSockets<std::net::UdpSocket>, BindError> {
+    fn open(&mut self, request: &OpenRequest<'_>) -> Result<OuterSockets<UdpSocket>, BindError> {
         self.0.open(request)
     }
 }
@@ -314,4 +321,128 @@ fn a_controller_that_is_always_due_and_wants_nothing_does_not_make_its_thread_sp
     }
     // Each poll is a millisecond after the last at the earliest, but for those that answer a request.
     assert!(begun.elapsed() >= std::time::Duration::from_millis(80), "{:?}", begun.elapsed());
+}
+
+/// The kernel's sockets, which a worker cannot use while it is said that it refuses them.
+struct Refusing(UdpIo, Arc<AtomicBool>);
+
+impl PacketIo for Refusing {
+    type Socket = UdpSocket;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        self.0.add_socket(id, socket)
+    }
+
+    fn remove_socket(&mut self, id: SocketId) -> Vec<UdpSocket> {
+        self.0.remove_socket(id)
+    }
+
+    fn poll_fds(&self, each: &mut dyn FnMut(ReadyToken, BorrowedFd<'_>)) {
+        self.0.poll_fds(each);
+    }
+
+    fn set_ready(&mut self, token: ReadyToken) {
+        self.0.set_ready(token);
+    }
+
+    fn set_all_ready(&mut self) {
+        self.0.set_all_ready();
+    }
+
+    fn recv(&mut self, rx: &mut RxRing) -> RecvReport {
+        self.0.recv(rx)
+    }
+
+    fn send(&mut self, tx: &mut TxBatch) -> SendReport {
+        self.0.send(tx)
+    }
+
+    fn offloads(&self) -> OuterOffloads {
+        self.0.offloads()
+    }
+}
+
+/// Of two workers the second refuses when it is said.
+struct RefusingOuter(UdpOuter, Arc<AtomicBool>);
+
+impl Outer for RefusingOuter {
+    type Io = Refusing;
+
+    fn backend(&mut self, worker: usize) -> io::Result<Refusing> {
+        let refuses = if worker == 1 { Arc::clone(&self.1) } else { Arc::default() };
+        Ok(Refusing(self.0.backend(worker)?, refuses))
+    }
+
+    fn open(&mut self, request: &OpenRequest<'_>) -> Result<OuterSockets<UdpSocket>, BindError> {
+        self.0.open(request)
+    }
+}
+
+#[test]
+fn sockets_that_a_worker_cannot_use_are_an_error_that_leaves_none_open() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let outer = RefusingOuter(UdpOuter::new(Offloads::auto()), Arc::clone(&refuses));
+    let (near, _events) = Engine::builder().workers(Workers::Count(2)).outer(outer).start().unwrap();
+    let (far, _far_events) = engine(1);
+    let refused = |error: Option<InterfaceError>| matches!(error, Some(InterfaceError::Io(_)));
+    let (inner, _packets) = InnerSide::queue(Depth::batches(1)).unwrap();
+    assert!(refused(near.add_interface(Interface::new(inner)).err()));
+    refuses.store(false, Ordering::SeqCst);
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&far, 2, 64));
+    assert_eq!(one.handle.id().0, 0, "the number is free again");
+    connect(&mut one, &mut other, &near);
+
+    one.handle.set_up(false).unwrap().wait().unwrap().unwrap();
+    refuses.store(true, Ordering::SeqCst);
+    assert!(refused(one.handle.set_up(true).unwrap().wait().unwrap().err()));
+    refuses.store(false, Ordering::SeqCst);
+    one.handle.set_up(true).unwrap().wait().unwrap().unwrap();
+    connect(&mut one, &mut other, &near);
+}
+
+/// An inner side with a descriptor that cannot be polled.
+struct Unpolled(std::fs::File);
+
+impl Inner for Unpolled {
+    fn recv(&mut self, _: &mut [u8]) -> Result<Option<usize>, RecvError> {
+        Ok(None)
+    }
+
+    fn send_gather(&mut self, _: &[u8], _: &[u8], _: &[Span]) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    fn takes(&self, _: GsoKind) -> bool {
+        false
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[test]
+fn an_inner_side_that_cannot_be_polled_is_an_error_and_another_takes_its_place() {
+    let (near, _events) = engine(1);
+    let unpolled = || {
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        InnerSide::custom(vec![Box::new(Unpolled(file))])
+    };
+    let refused = |error: Option<InterfaceError>| matches!(error, Some(InterfaceError::Io(_)));
+    assert!(refused(near.add_interface(Interface::new(unpolled())).err()));
+    let (mut one, mut other) = (Site::add(&near, 1, 64), Site::add(&near, 2, 64));
+    assert_eq!(one.handle.id().0, 0, "the number is free again");
+    connect(&mut one, &mut other, &near);
+    assert!(refused(one.handle.set_inner(unpolled()).unwrap().wait().unwrap().err()));
+    let (inner, packets) = InnerSide::queue(Depth::batches(64)).unwrap();
+    one.handle.set_inner(inner).unwrap().wait().unwrap().unwrap();
+    one.packets = packets;
+    connect(&mut one, &mut other, &near);
 }

@@ -20,6 +20,7 @@ mod interfaces;
 mod outbound;
 mod recover;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +36,13 @@ use dataplane_proto::admission::{Admission, Share};
 use dataplane_proto::shard::{Inbound, Shard, ShardConfig};
 use dataplane_proto::shun::{self, SHUNNED_MAX, Source};
 use dataplane_wire::offload::{Coalescer, Offloads};
-use dataplane_wire::{CoreId, DropReason, Instant, TxSink};
+use dataplane_wire::{CoreId, DropReason, Instant, SocketId, TxSink};
 
 use crate::clock;
 use crate::counters::{Drops, WorkerStats};
 use crate::hook::{Hook, PolicyCounts};
 use crate::link::{Drain, HandOff, WorkerCommand, WorkerLink};
+use crate::outer::AnySocket;
 use interfaces::{Interfaces, SideReady};
 use outbound::{READS_MAX, Read, packets_of};
 use recover::{Panics, Standing};
@@ -280,24 +282,27 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                 self.interfaces.set_all_ready();
                 self.drains.push(drain);
             }
-            WorkerCommand::AddInner { interface, inner, readable } => {
+            WorkerCommand::AddInner { interface, inner, readable, refusals } => {
                 let slot = usize::from(interface.0);
-                if readable {
-                    let _ = self.poller.add(inner.fd(), Token(INNER_TOKENS + slot as u64), Interest::Read);
+                let token = Token(INNER_TOKENS + slot as u64);
+                let polled =
+                    if readable { self.poller.add(inner.fd(), token, Interest::Read) } else { Ok(()) };
+                match polled {
+                    Ok(()) => self.interfaces.add(slot, inner, readable),
+                    // Who asked has the answer, or does not wait any more.
+                    Err(error) => _ = refusals.send(error),
                 }
-                self.interfaces.add(slot, inner, readable);
             }
             WorkerCommand::RemoveInner { interface, _done } => {
                 if let Some(inner) = self.interfaces.remove(usize::from(interface.0)) {
                     let _ = self.poller.remove(inner.fd());
                 }
             }
-            WorkerCommand::AddSockets { socket, sockets } => {
-                for member in sockets {
-                    // Of another type only by a defect of this crate: the backend made it. Refused only when a family comes twice.
-                    let _ = member.downcast().map(|member| self.io.add_socket(socket, *member));
+            WorkerCommand::AddSockets { socket, sockets, refusals } => {
+                if let Err(error) = self.add_sockets(socket, sockets) {
+                    // What was added goes with the sockets of the other workers, by the next command.
+                    let _ = refusals.send(error);
                 }
-                self.poll_sockets();
             }
             WorkerCommand::RemoveSockets { socket, _done } => {
                 let poller = &self.poller;
@@ -305,7 +310,8 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
                     let _ = poller.remove(fd);
                 });
                 drop(self.io.remove_socket(socket));
-                self.poll_sockets();
+                // They were polled a moment ago, so there is room for them.
+                let _ = self.poll_sockets();
             }
         }
     }
@@ -425,13 +431,26 @@ impl<P: PacketIo<Socket: Send + 'static>> Worker<P> {
         }
     }
 
+    fn add_sockets(&mut self, socket: SocketId, sockets: Vec<AnySocket>) -> io::Result<()> {
+        for member in sockets {
+            // Of another type only by a defect of this crate: the backend made it.
+            let Ok(member) = member.downcast() else { return Err(io::ErrorKind::InvalidInput.into()) };
+            self.io.add_socket(socket, *member)?;
+        }
+        self.poll_sockets()
+    }
+
     /// Tells the poller of every socket.
-    fn poll_sockets(&mut self) {
+    fn poll_sockets(&mut self) -> io::Result<()> {
         let poller = &self.poller;
-        self.io.poll_fds(&mut |token, fd| {
-            // A descriptor that is there already stays as it is.
-            let _ = poller.add(fd, Token(u64::from(token.0)), Interest::Read);
+        let mut polled = Ok(());
+        self.io.poll_fds(&mut |token, fd| match poller.add(fd, Token(u64::from(token.0)), Interest::Read) {
+            // It is there already, and stays as it is.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => polled = Err(error),
+            Ok(()) => {}
         });
+        polled
     }
 }
 
