@@ -90,8 +90,8 @@ fn what_an_unreachable_network_swallowed_is_sent_again_when_a_link_comes_up() {
     one.handle.upsert(other.peer().keepalive(keepalive)).unwrap().wait().unwrap().unwrap();
     let lost = || near.stats().total().drops.of(DropReason::TxUnreachable);
     while lost() < REFUSED {
-        one.send(other.address, [1]);
         let before = lost();
+        one.send(other.address, [1]);
         until("a packet arrives or is counted", || {
             other.recv(std::time::Duration::from_millis(1)).is_some() || lost() > before
         });
