@@ -106,9 +106,7 @@ impl<T> Applied<T> {
             }
         }
     }
-}
 
-impl<T> Applied<T> {
     /// Blocks until the answer is there, for at most `timeout`: `Err` gives back what to wait for then.
     ///
     /// # Errors

@@ -16,7 +16,6 @@ fn flood(stranger: &UdpSocket, port: u16, datagrams: usize) {
     }
 }
 
-// FT-10
 #[test]
 fn a_stranger_s_flood_stays_in_the_kernel_while_peers_of_all_interfaces_and_new_ones_get_through() {
     let (near, _near_events) = engine(1);

@@ -77,7 +77,7 @@ fn of_reordered_datagrams_those_alone_are_lost_that_the_window_has_left_behind()
     run("window", 0..2);
 }
 
-// FT-10, but for the processor's time, which perf/flood measures
+/// Whether it also has the processor's time is what perf/flood measures.
 #[test]
 fn who_has_a_session_loses_nothing_beside_floods_and_renews_it() {
     run("floods", 0..2);

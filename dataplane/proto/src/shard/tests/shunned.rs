@@ -44,7 +44,6 @@ fn refused(pair: &mut Pair) -> [Vec<u8>; 4] {
     [good.bytes.clone(), with(4), forged, vec![9; 100]]
 }
 
-// FT-10
 #[test]
 fn a_source_is_shunned_for_a_while_for_replays_unknown_indices_forgeries_and_junk() {
     for kind in 0..4 {
@@ -61,7 +60,7 @@ fn a_source_is_shunned_for_a_while_for_replays_unknown_indices_forgeries_and_jun
     }
 }
 
-// FT-10, WG-16
+// WG-16
 #[test]
 fn a_source_is_shunned_for_handshakes_without_the_right_mac1_and_for_a_garbage_mac2() {
     let mut bytes = vec![7; INITIATION_LEN];
@@ -82,7 +81,6 @@ fn a_source_is_shunned_for_handshakes_without_the_right_mac1_and_for_a_garbage_m
     assert_eq!(shunned(&mut pair), [stranger()]);
 }
 
-// FT-10
 #[test]
 fn handshakes_of_a_shunned_source_are_kept_out_only_by_a_shard_that_knows_all_peers() {
     for cores in [1, 2] {
@@ -97,7 +95,6 @@ fn handshakes_of_a_shunned_source_are_kept_out_only_by_a_shard_that_knows_all_pe
     }
 }
 
-// FT-10
 #[test]
 fn whoever_forges_a_peer_s_address_does_not_get_it_shunned() {
     let mut pair = Pair::connected();
@@ -112,7 +109,7 @@ fn whoever_forges_a_peer_s_address_does_not_get_it_shunned() {
     assert_eq!(shunned(&mut pair), [SocketAddr::new(peer.ip(), 9)]);
 }
 
-// FT-10, WG-54
+// WG-54
 #[test]
 fn a_peer_that_moves_to_a_shunned_address_is_let_in_by_its_first_datagram() {
     let mut pair = Pair::connected();
@@ -136,7 +133,6 @@ fn a_peer_that_moves_to_a_shunned_address_is_let_in_by_its_first_datagram() {
     assert_eq!(shunned(&mut pair), []);
 }
 
-// DX-10
 #[test]
 fn what_comes_late_is_nobody_s_fault() {
     let mut pair = Pair::connected();
